@@ -1,0 +1,1 @@
+"""Training: tasks (a method's model, losses and scores), one loop for all, checkpoints."""

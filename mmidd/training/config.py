@@ -1,0 +1,265 @@
+"""Training configuration: frozen, typed, from YAML presets with dotted overrides.
+
+Where a paper is silent, the default is the reading of the project's method notes and
+therefore a field here. Importing this module loads no torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mmidd.errors import UsageError
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class VisionShape(_Frozen):
+    """Size of a vision transformer; `head_width` must divide `width`, `patch_size` `image_size`."""
+
+    image_size: int = Field(ge=16)
+    patch_size: int = Field(ge=1)
+    width: int = Field(ge=8)
+    layers: int = Field(ge=1)
+    head_width: int = Field(64, ge=1)
+
+
+class TextShape(_Frozen):
+    """Size of a text transformer; the vocabulary is always CLIP's 49,408 tokens."""
+
+    context_length: int = Field(77, ge=8)
+    width: int = Field(ge=8)
+    heads: int = Field(ge=1)
+    layers: int = Field(ge=1)
+
+
+class ClipShape(_Frozen):
+    """Size of a small CLIP with random initial weights."""
+
+    embed_dim: int = Field(ge=8)
+    stem: Literal["patch", "conv"] = "patch"
+    vision: VisionShape
+    text: TextShape
+
+
+class Backbone(_Frozen):
+    """Which CLIP: an open_clip `name` with `weights` (a tag or a file), or a random `shape`."""
+
+    name: str | None = None
+    weights: str | None = None
+    shape: ClipShape | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.name is None) == (self.shape is None):
+            raise ValueError("set either name (with weights) or shape")
+        if self.name is not None and self.weights is None:
+            raise ValueError("name needs weights: an open_clip tag such as openai, or a checkpoint file")
+        return self
+
+
+class Optim(_Frozen):
+    """AdamW with linear warm-up and cosine decay to `min_lr`, per cycle of `cycle_epochs` epochs.
+
+    `warmup` is a share of the cycle; without `cycle_epochs` the whole run is one cycle.
+    `new_lr` is the rate of randomly initialised modules; none means `lr`.
+    """
+
+    lr: float = Field(gt=0)
+    new_lr: float | None = Field(None, gt=0)
+    min_lr: float = Field(0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup: float = Field(0.03, ge=0, lt=1)
+    cycle_epochs: int | None = Field(None, ge=1)
+    clip_norm: float | None = Field(None, gt=0)
+
+
+class Augment(_Frozen):
+    """Random changes of a training crop, each with its probability and range."""
+
+    hflip_p: float = Field(0.5, ge=0, le=1)
+    affine_p: float = Field(1.0, ge=0, le=1)
+    rotate: float = Field(10.0, ge=0, le=180)
+    translate: float = Field(0.1, ge=0, lt=1)
+    scale: tuple[float, float] = (0.9, 1.1)
+    blur_p: float = Field(0.1, ge=0, le=1)
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    light_p: float = Field(1.0, ge=0, le=1)
+    brightness: float = Field(0.1, ge=0, lt=1)
+    contrast: float = Field(0.1, ge=0, lt=1)
+    jpeg_p: float = Field(1.0, ge=0, le=1)
+    jpeg_quality: tuple[int, int] = (40, 100)
+
+
+class TrainConfig(_Frozen):
+    """What every method shares.
+
+    `trainable` says which backbone weights learn: `layernorm` (affine terms of the vision
+    tower), `lora` or `all`. `batch` is what the losses see; `micro_batch` is what passes
+    the encoders at once (features are cached, so the gradient is that of the whole batch).
+    """
+
+    backbone: Backbone
+    trainable: Literal["layernorm", "lora", "all"]
+    optim: Optim
+    augment: Augment = Augment()
+    balance: Literal["none", "label", "type"] = "none"
+    batch: int = Field(ge=2)
+    micro_batch: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    max_steps: int | None = Field(None, ge=1)
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    seed: int = Field(0, ge=0)
+    workers: int = Field(0, ge=0)
+    checkpoint_steps: int = Field(500, ge=1)
+    max_bad_steps: int = Field(20, ge=1)
+
+
+class LnclipConfig(TrainConfig):
+    """LNCLIP-DF (arXiv 2508.06248): loss weights and slerp latent augmentation."""
+
+    method: Literal["lnclip"] = "lnclip"
+    alignment: float = Field(0.1, ge=0)
+    uniformity: float = Field(0.5, ge=0)
+    slerp_mode: Literal["expand", "replace", "off"] = "expand"
+    slerp_k: int = Field(8, ge=1)
+
+    @model_validator(mode="after")
+    def _no_lora(self) -> Self:
+        if self.trainable == "lora":
+            raise ValueError("lnclip trains layernorm (the method) or all (a random backbone)")
+        return self
+
+
+class Lora(_Frozen):
+    """LoRA on the attention projections of both towers."""
+
+    rank: int = Field(8, ge=1)
+    alpha: float = Field(32.0, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    targets: tuple[Literal["q_proj", "k_proj", "v_proj", "out_proj", "c_fc", "c_proj"], ...] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "out_proj",
+    )
+
+
+class Sd2Config(TrainConfig):
+    """SD2 (OpenReview hNd5L7WnjC): CLAM, adapter, the three losses and their scales.
+
+    `adapter` is the printed formula (`literal`) or CLIP's own projection plus a
+    zero-initialised correction (`residual`). `label_mode` is one sampled sentence per class
+    and step or the mean of all.
+    """
+
+    method: Literal["sd2"] = "sd2"
+    lora: Lora = Lora()
+    clam_heads: int = Field(8, ge=1)
+    adapter: Literal["literal", "residual"] = "literal"
+    adapter_width: int = Field(1024, ge=1)
+    label_mode: Literal["sample", "mean"] = "sample"
+    alpha: float = Field(2.0, ge=0)
+    contrast_scale: float = Field(10.0, gt=0)
+    contrast_bias: float = -10.0
+
+    @model_validator(mode="after")
+    def _no_layernorm(self) -> Self:
+        if self.trainable == "layernorm":
+            raise ValueError("sd2 trains lora (the method) or all (a random backbone)")
+        return self
+
+
+METHODS: dict[str, type[TrainConfig]] = {"lnclip": LnclipConfig, "sd2": Sd2Config}
+
+
+def load_preset(method: str, preset: str) -> TrainConfig:
+    """The shipped configuration of a method.
+
+    Raises:
+        UsageError: unknown method or preset, with the names that exist.
+    """
+    if method not in METHODS:
+        raise UsageError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
+    folder = resources.files("mmidd.training.presets")
+    entry = folder / f"{method}-{preset}.yaml"
+    if not entry.is_file():
+        names = sorted(p.name.removeprefix(f"{method}-").removesuffix(".yaml") for p in folder.iterdir()
+                       if p.name.startswith(f"{method}-"))
+        raise UsageError(f"{method} has no preset {preset!r}; choose from {', '.join(names)}")
+    return _validate(METHODS[method], yaml.safe_load(entry.read_text(encoding="utf-8")))
+
+
+def load_config(path: Path) -> TrainConfig:
+    """A resolved configuration as written into a run folder.
+
+    Raises:
+        UsageError: missing or invalid file.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path.parent} is no training run: {path.name} is missing; pass a folder under runs/")
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    method = data.get("method") if isinstance(data, dict) else None
+    if method not in METHODS:
+        raise UsageError(f"{path}: method is {method!r}, not one of {', '.join(METHODS)}; train the run again")
+    return _validate(METHODS[method], data)
+
+
+def dump_config(config: TrainConfig) -> str:
+    """The resolved configuration as YAML, readable by `load_config`."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def apply_overrides(config: TrainConfig, overrides: Sequence[str]) -> TrainConfig:
+    """The configuration with `key.path=value` changes; values are YAML.
+
+    Raises:
+        UsageError: unknown key (names the nearest), malformed or invalid value.
+    """
+    data = config.model_dump(mode="json")
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise UsageError(f"--set {override!r} has no '='; write --set optim.lr=1e-4")
+        *parents, leaf = key.split(".")
+        node = data
+        for parent in parents:
+            node = node.get(parent) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or leaf not in node:
+            raise UsageError(f"no setting {key!r}; the nearest is {_nearest(key, _keys(data))!r}")
+        node[leaf] = yaml.safe_load(value)
+    return _validate(type(config), data)
+
+
+def _validate(kind: type[TrainConfig], data: Any) -> TrainConfig:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "configuration"
+        raise UsageError(f"{where}: {first['msg']}; correct it with --set or in the YAML file") from None
+
+
+def _keys(data: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in data.items():
+        yield prefix + key
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{key}.")
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    def likeness(candidate: str) -> float:
+        whole = difflib.SequenceMatcher(None, key, candidate).ratio()
+        leaf = difflib.SequenceMatcher(None, key.rsplit(".")[-1], candidate.rsplit(".")[-1]).ratio()
+        return max(whole, leaf)
+
+    return max(known, key=likeness)

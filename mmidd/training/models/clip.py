@@ -1,0 +1,147 @@
+"""CLIP from open_clip, with attention split into the projections that LoRA adapts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import open_clip
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmidd.errors import UsageError
+from mmidd.training.config import Backbone, ClipShape, Lora
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class SplitAttention(nn.Module):
+    """`nn.MultiheadAttention` (batch first) with separate q, k, v and out projections.
+
+    Gives the same output from the same weights, but every projection is an `nn.Linear`,
+    which is what LoRA replaces.
+    """
+
+    def __init__(self, packed: nn.MultiheadAttention) -> None:
+        super().__init__()
+        width = packed.embed_dim
+        self.heads = packed.num_heads
+        device = packed.out_proj.weight.device
+        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            setattr(self, name, nn.Linear(width, width, device=device))
+        if device.type == "meta":
+            return
+        with torch.no_grad():
+            assert packed.in_proj_weight is not None
+            for name, weight, bias in zip(
+                ("q_proj", "k_proj", "v_proj"),
+                packed.in_proj_weight.chunk(3),
+                packed.in_proj_bias.chunk(3),
+                strict=True,
+            ):
+                getattr(self, name).weight.copy_(weight)
+                getattr(self, name).bias.copy_(bias)
+            self.out_proj.load_state_dict(packed.out_proj.state_dict())
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        need_weights: bool = False,
+        attn_mask: Tensor | None = None,
+    ) -> tuple[Tensor, None]:
+        """Attention output (B, L, width); weights are never returned."""
+        q, k, v = (
+            proj(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for proj, x in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
+        )
+        mask = None if attn_mask is None else attn_mask.to(q.dtype)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.out_proj(mixed.transpose(1, 2).flatten(-2)), None
+
+
+def load_clip(backbone: Backbone, seed: int) -> nn.Module:
+    """The CLIP model of a configuration, float32, in evaluation mode, attention split.
+
+    Raises:
+        UsageError: unknown name, or weights that are neither a reachable tag nor a file.
+    """
+    if backbone.shape is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = build_clip(backbone.shape)
+    else:
+        try:
+            model = open_clip.create_model(backbone.name, pretrained=backbone.weights)
+        except (RuntimeError, OSError, ValueError) as error:
+            raise UsageError(
+                f"cannot load {backbone.name} with weights {backbone.weights!r} ({_first_line(error)}); "
+                "pass a local checkpoint: --set backbone.weights=/path/to/open_clip_model.safetensors"
+            ) from error
+    return split_attention(model).eval()
+
+
+def build_clip(shape: ClipShape) -> nn.Module:
+    """A CLIP of the given size with random weights, attention not yet split."""
+    model: nn.Module = open_clip.CLIP(
+        embed_dim=shape.embed_dim,
+        vision_cfg=shape.vision.model_dump(),
+        text_cfg=shape.text.model_dump(),
+    )
+    if shape.stem == "conv":
+        model.visual.conv1 = conv_stem(shape.vision.width, shape.vision.patch_size)  # type: ignore[union-attr]
+    return model
+
+
+def conv_stem(width: int, patch_size: int) -> nn.Sequential:
+    """Patch embedding by stride-2 convolutions; a ViT learns from few images far better with it.
+
+    Early convolutions help transformers see better, arXiv 2106.14881.
+    """
+    steps = patch_size.bit_length() - 1
+    if 1 << steps != patch_size:
+        raise UsageError(f"backbone.shape.stem=conv needs a patch size that is a power of two, not {patch_size}")
+    channels = [3, *(width >> (steps - 1 - i) for i in range(steps))]
+    layers: list[nn.Module] = []
+    for inner, outer in zip(channels, channels[1:], strict=False):
+        layers += [nn.Conv2d(inner, outer, 3, 2, 1, bias=False), nn.GroupNorm(1, outer), nn.GELU()]
+    return nn.Sequential(*layers, nn.Conv2d(width, width, 1, bias=False))
+
+
+def split_attention(model: nn.Module) -> nn.Module:
+    """Replace every `nn.MultiheadAttention` of the towers in place by `SplitAttention`."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.MultiheadAttention):
+                setattr(parent, name, SplitAttention(child))
+    return model
+
+
+def add_lora(model: nn.Module, lora: Lora) -> nn.Module:
+    """Freeze the model and add LoRA to the named projections of both towers, in place."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    model.requires_grad_(False)
+    config = LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets)
+    )
+    adapted: nn.Module = inject_adapter_in_model(config, model)
+    return adapted
+
+
+def layernorm_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Affine parameters of all LayerNorms."""
+    return [p for m in model.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters()]
+
+
+def encode_text(model: Any, texts: list[str]) -> Tensor:
+    """Unit text features (n, embed_dim); longer texts are cut at the context length."""
+    tokens = open_clip.tokenize(texts, context_length=model.context_length)
+    device = model.positional_embedding.device
+    return F.normalize(model.encode_text(tokens.to(device)).float(), dim=-1)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
