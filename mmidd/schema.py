@@ -168,6 +168,7 @@ SIMULATED = pa.schema(
         *PLACEMENT,
         pa.field("mask_offset", pa.int64()),
         pa.field("mask_length", pa.int64()),
+        pa.field("mask_sha256", pa.string()),
     ]
 )
 """One row per simulated forgery: `base_id` is the real sample it was made from, `parameters`

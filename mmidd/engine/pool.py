@@ -1,0 +1,124 @@
+"""Workers that can be killed: each unit runs in a process with a time and a memory limit."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import resource
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
+
+from mmidd.engine.units import Row, Unit
+from mmidd.errors import DataError
+from mmidd.schema import Status
+
+Outcome = tuple[Unit, list[Row]]
+
+_POLL_SECONDS = 0.5
+_PR_SET_PDEATHSIG = 1
+
+
+class UnitPool:
+    """A process pool that turns every unit into rows, whatever happens to its worker.
+
+    Args:
+        work: picklable function from payload to rows.
+        workers: number of processes.
+        time_limit: seconds after which a unit's worker is killed.
+        memory_limit: bytes of private memory a worker may allocate.
+    """
+
+    def __init__(
+        self, work: Callable[[Any], list[Row]], *, workers: int, time_limit: float, memory_limit: int
+    ) -> None:
+        self._work = work
+        self._in_flight = workers + 1
+        self._time_limit = time_limit
+        self._pool = ProcessPool(
+            max_workers=workers,
+            initializer=_start_worker,
+            initargs=(memory_limit,),
+            context=multiprocessing.get_context("spawn"),
+        )
+
+    def __enter__(self) -> UnitPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.join()
+
+    def run(self, units: Iterable[Unit]) -> Iterator[Outcome | None]:
+        """Outcomes as they finish, None at least twice a second meanwhile.
+
+        At most one unit more than there are workers is held at a time.
+        """
+        waiting: dict[Future[list[Row]], Unit] = {}
+        source = iter(units)
+        exhausted = False
+        while waiting or not exhausted:
+            while not exhausted and len(waiting) < self._in_flight:
+                unit = next(source, None)
+                if unit is None:
+                    exhausted = True
+                    break
+                waiting[self._schedule(unit)] = unit
+            finished, _ = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+            yield from ((waiting[future], self._rows(future)) for future in finished)
+            for future in finished:
+                del waiting[future]
+            yield None
+
+    def _schedule(self, unit: Unit) -> Future[list[Row]]:
+        return self._pool.schedule(_run, args=(self._work, unit.payload), timeout=self._time_limit)
+
+    def _rows(self, future: Future[list[Row]]) -> list[Row]:
+        try:
+            rows = future.result()
+        except FutureTimeout:
+            return [_failed("timed_out", f"more than {self._time_limit:g} s")]
+        except ProcessExpired as error:
+            return [_failed("worker_died", f"exit code {error.exitcode}")]
+        return settle(rows)
+
+
+def settle(rows: list[Row]) -> list[Row]:
+    """The rows, plus a failure of the whole unit when none of them is usable."""
+    if any(row.status in (Status.OK, Status.FAILED) for row in rows):
+        return rows
+    reasons = Counter(row.reason for row in rows)
+    reason = reasons.most_common(1)[0][0] if reasons else "empty"
+    return [*rows, _failed(reason or "empty", f"none of {len(rows)} items is usable" if rows else "")]
+
+
+def _failed(reason: str, detail: str = "") -> Row:
+    return Row({}, Status.FAILED, reason, detail or None)
+
+
+def _run(work: Callable[[Any], list[Row]], payload: Any) -> list[Row]:
+    try:
+        return work(payload)
+    except DataError as error:
+        return [_failed(error.reason, error.detail)]
+    except MemoryError:
+        return [_failed("out_of_memory")]
+    except Exception as error:  # noqa: BLE001 - the one boundary where any failure becomes a row
+        return [_failed(f"error_{type(error).__name__}", " ".join(str(error).split())[:300])]
+
+
+def _start_worker(memory_limit: int) -> None:
+    """Leave Ctrl-C to the parent, die with it, and keep within the memory limit."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, hard))
+    import cv2
+
+    cv2.setNumThreads(1)
