@@ -1,0 +1,1 @@
+"""Sources on disk become labelled face crops."""

@@ -1,0 +1,264 @@
+"""The reader contract: what a source declares, and what it says about every file.
+
+A reader knows one source's official layout. It lists items in a fixed order, each with its
+label, type, split, video, identities and pair by the source's own rules, never by guessing
+on a path; media it cannot place is `Unlisted`, and what the annotation names but the disk
+lacks is in `expected`. Subclassing `Reader` registers it under its key and aliases.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import unicodedata
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mmidd.errors import LayoutError, UsageError
+from mmidd.schema import ForgeryType, Label, Media, Split
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+SEARCH_DEPTH = 3
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a source is, in its own terms; documentation is generated from this.
+
+    Attributes:
+        key: canonical name on the command line and in the column `source`.
+        aliases: other accepted names.
+        title: full name.
+        role: train, eval or own.
+        media: what the files are.
+        types: forgery types it holds.
+        size: rough size.
+        layout: expected tree, one line per path.
+        annotations: files that labels, splits or identities come from.
+        split_rule: how samples get their split.
+        licence: short name of the terms.
+        obtain: how a user gets the data.
+    """
+
+    key: str
+    aliases: tuple[str, ...]
+    title: str
+    role: str
+    media: str
+    types: str
+    size: str
+    layout: tuple[str, ...]
+    annotations: str
+    split_rule: str
+    licence: str
+    obtain: str
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What the user may say about a source.
+
+    Attributes:
+        compressions: quality levels to read; empty means all that are there.
+        limit_videos: at most this many videos or images per method.
+        annotations: folder with the source's annotation files when not under the root.
+        derive_splits: make an identity-disjoint split where the official list is missing.
+        config: description file of the `folder` source.
+    """
+
+    compressions: tuple[str, ...] = ()
+    limit_videos: int | None = None
+    annotations: Path | None = None
+    derive_splits: bool = False
+    config: Path | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """One media file and everything its source says about it; paths are relative to the root."""
+
+    path: str
+    media: Media
+    label: Label
+    type: ForgeryType
+    method: str
+    video_id: str
+    pair_id: str
+    split: Split = Split.NONE
+    split_origin: str = "none"
+    compression: str | None = None
+    identity_ids: tuple[str, ...] = ()
+    target_video: str | None = None
+    donor_video: str | None = None
+    pair_confidence: str | None = None
+    label_note: str | None = None
+    licence: str | None = None
+    frame_index: int | None = None
+    mask: str | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """The item's columns of `schema.SAMPLES`."""
+        values = asdict(self)
+        del values["mask"], values["path"]
+        return {**values, "src_path": unicodedata.normalize("NFC", self.path)}
+
+
+@dataclass(frozen=True)
+class Unlisted:
+    """A media file that the source's rules do not know."""
+
+    path: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A file that the source's annotation or naming rule says should exist."""
+
+    method: str
+    split: Split
+    compression: str | None
+    name: str
+
+
+class Reader(ABC):
+    """Lists one source below a root folder.
+
+    Args:
+        root: any folder at most three levels above the layout.
+        options: what the user said.
+
+    Raises:
+        LayoutError: the layout is not there.
+        UsageError: an annotation that labels or splits need is missing.
+    """
+
+    info: ClassVar[SourceInfo]
+    registry: ClassVar[dict[str, type[Reader]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        for name in (cls.info.key, *cls.info.aliases):
+            Reader.registry[name] = cls
+
+    def __init__(self, root: Path, options: ReadOptions) -> None:
+        self.options = options
+        self.root = self.locate(root)
+        self.source = self.info.key
+
+    @classmethod
+    @abstractmethod
+    def matches(cls, folder: Path) -> bool:
+        """Whether the layout begins in this folder."""
+
+    @abstractmethod
+    def items(self) -> Iterator[Item | Unlisted]:
+        """Every media file in a fixed order."""
+
+    @abstractmethod
+    def expected(self) -> Iterator[Expected]:
+        """Every file that should exist; nothing where the source gives no list."""
+
+    @classmethod
+    def locate(cls, root: Path) -> Path:
+        """The folder in which the layout begins, at most three levels below `root`."""
+        require_folder(root)
+        found = next((folder for folder in folders(root, SEARCH_DEPTH) if cls.matches(folder)), None)
+        if found is None:
+            raise LayoutError(_layout_message(cls, root))
+        return found
+
+
+def require_folder(root: Path) -> None:
+    """Raise `LayoutError` unless `root` is a folder that can be listed and holds something."""
+    if not root.is_dir():
+        raise LayoutError(f"{root} is not a folder; give the folder that you unpacked the source into")
+    try:
+        empty = next(root.iterdir(), None) is None
+    except PermissionError as error:
+        raise LayoutError(f"{root} cannot be listed (permission denied); mend its permissions") from error
+    if empty:
+        raise LayoutError(f"{root} is empty; give the folder that you unpacked the source into")
+
+
+def folders(root: Path, depth: int) -> Iterator[Path]:
+    """`root` and the folders below it, breadth first, in natural order, at most `depth` levels down."""
+    level = [root]
+    for _ in range(depth + 1):
+        yield from level
+        level = [child for folder in level for child in subfolders(folder)]
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders directly in `folder` that can be listed, in natural order."""
+    try:
+        return sorted((p for p in folder.iterdir() if p.is_dir()), key=natural)
+    except PermissionError:
+        return []
+
+
+def child(folder: Path, name: str) -> Path | None:
+    """The entry of `folder` called `name` in any case, or None."""
+    return next((p for p in subfolders(folder) if p.name.lower() == name.lower()), None)
+
+
+def natural(path: Path) -> tuple[list[tuple[int, str]], str]:
+    """Sort key by name in which digit runs compare as numbers."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(p), "") if p.isdigit() else (-1, p.lower()) for p in parts], path.name
+
+
+def media_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+    """The files directly in `folder` with one of the suffixes, in natural order."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        (p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")),
+        key=natural,
+    )
+
+
+def load_readers() -> dict[str, type[Reader]]:
+    """All readers by key and alias."""
+    package = importlib.import_module("mmidd.ingest.readers")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return Reader.registry
+
+
+def find_reader(name: str) -> type[Reader]:
+    """The reader called `name`, in any case.
+
+    Raises:
+        UsageError: there is none; the message names them all.
+    """
+    readers = load_readers()
+    if name.lower() not in readers:
+        known = ", ".join(sorted({reader.info.key for reader in readers.values()}))
+        raise UsageError(f"unknown source {name!r}; known: {known} (see `mmidd sources`)")
+    return readers[name.lower()]
+
+
+def _layout_message(asked: type[Reader], root: Path) -> str:
+    names = [p.name + "/" * p.is_dir() for p in sorted(root.iterdir(), key=natural)]
+    found = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+    nearest = next(
+        (
+            reader.info.key
+            for reader in dict.fromkeys(load_readers().values())
+            if reader is not asked and any(reader.matches(folder) for folder in folders(root, SEARCH_DEPTH))
+        ),
+        None,
+    )
+    hint = (
+        f"this looks like {nearest}: run `mmidd ingest {nearest} {root}`"
+        if nearest
+        else f"give the folder that holds it (`mmidd sources show {asked.info.key}` draws the tree)"
+    )
+    return (
+        f"{root} is not laid out as {asked.info.key}: expected {asked.info.layout[0]}, found {found}; {hint}"
+    )

@@ -1,0 +1,1 @@
+"""One module per source; every `Reader` subclass in here is registered on import."""

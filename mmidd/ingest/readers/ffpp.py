@@ -1,0 +1,296 @@
+"""FaceForensics++ with DeepFakeDetection (Rössler et al., ICCV 2019; github.com/ondyari/FaceForensics).
+
+A fake `A_B` keeps the body and background of clip A (its original is `youtube/A`); B gives the
+face (swaps) or the expression (reenactments). Fakes of one pair never cross a split.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+from mmidd.errors import UsageError
+from mmidd.ingest.base import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Expected,
+    Item,
+    Reader,
+    ReadOptions,
+    SourceInfo,
+    Unlisted,
+    child,
+    media_files,
+    subfolders,
+)
+from mmidd.ingest.splits import derived_split, groups
+from mmidd.schema import ForgeryType, Label, Media, Split
+
+TYPES = {
+    "youtube": ForgeryType.REAL,
+    "actors": ForgeryType.REAL,
+    "Deepfakes": ForgeryType.FS,
+    "Face2Face": ForgeryType.FR,
+    "FaceSwap": ForgeryType.FS,
+    "NeuralTextures": ForgeryType.FR,
+    "FaceShifter": ForgeryType.FS,
+    "DeepFakeDetection": ForgeryType.FS,
+}
+DFD = frozenset({"actors", "DeepFakeDetection"})
+COMPRESSIONS = {"raw": "raw", "c0": "raw", "c23": "c23", "c40": "c40"}
+_CLIP = re.compile(r"(\d{3})(?:_(\d{3}))?")
+_ACTOR = re.compile(r"(\d\d)__(.+)")
+_DFD = re.compile(r"(\d\d)_(\d\d)__(.+)__([A-Z0-9]{8})")
+_SPLIT_FILES = {Split.TRAIN: "train.json", Split.VAL: "val.json", Split.TEST: "test.json"}
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """Where the media of one method and compression lie."""
+
+    method: str
+    compression: str
+    path: Path
+    masks: Path | None
+
+
+class FaceForensics(Reader):
+    """All clips of FaceForensics++ and DeepFakeDetection below a root."""
+
+    info = SourceInfo(
+        key="ff++",
+        aliases=("ffpp", "faceforensics", "faceforensics++"),
+        title="FaceForensics++ with DeepFakeDetection",
+        role="train",
+        media="mp4 video",
+        types="REAL FS FR",
+        size="1,000 real + 5 x 1,000 fake clips, DFD 363 + 3,068; raw ~500 GB, c23 ~10 GB, c40 ~2 GB",
+        layout=(
+            "original_sequences/{youtube,actors}/{raw,c23,c40}/videos/000.mp4 and "
+            "manipulated_sequences/METHOD/{raw,c23,c40}/videos/000_003.mp4",
+            "manipulated_sequences/METHOD/masks/videos/000_003.mp4",
+            "splits/{train,val,test}.json",
+            "conversion_dict.json",
+        ),
+        annotations="splits/{train,val,test}.json (pairs), conversion_dict.json (clip -> YouTube id)",
+        split_rule="a clip is in the split whose pairs name it, 720/140/140; DFD has no official split",
+        licence="FaceForensics Terms of Use",
+        obtain="form on the FaceForensics project page; the split lists are in its repository, dataset/splits",
+    )
+
+    def __init__(self, root: Path, options: ReadOptions) -> None:
+        super().__init__(root, options)
+        unknown = [c for c in options.compressions if c not in COMPRESSIONS]
+        if unknown:
+            raise UsageError(f"--compression {unknown[0]} is unknown; ff++ has raw, c23 and c40")
+        self._wanted = {COMPRESSIONS[c] for c in options.compressions} or set(COMPRESSIONS.values())
+        if not self._folders:
+            raise UsageError(f"{self.root} holds no videos of compression {', '.join(sorted(self._wanted))}")
+        if not (self._pairs or options.derive_splits) and any(f.method not in DFD for f in self._folders):
+            raise UsageError(
+                f"no splits/train.json, val.json, test.json under {self.root}; copy dataset/splits of the "
+                "FaceForensics repository there, name its folder with --annotations, or pass --derive-splits"
+            )
+
+    @classmethod
+    def matches(cls, folder: Path) -> bool:
+        """The official tree, or the flat tree of the Kaggle mirrors."""
+        official = child(folder, "original_sequences") or child(folder, "manipulated_sequences")
+        return bool(official) or _is_flat(folder)
+
+    @cached_property
+    def _folders(self) -> list[_Folder]:
+        found = _flat_folders(self.root) if _is_flat(self.root) else list(_official_folders(self.root))
+        return [f for f in found if f.compression in self._wanted]
+
+    @cached_property
+    def _annotations(self) -> list[Path]:
+        named = [self.options.annotations] if self.options.annotations else []
+        near = [self.root, self.root.parent]
+        return [d for base in (*named, *near) for d in (base, base / "splits", base / "dataset" / "splits")]
+
+    def _annotation(self, name: str) -> Path | None:
+        places = [d / name for d in self._annotations] + [d / "dataset" / name for d in self._annotations]
+        return next((p for p in places if p.is_file()), None)
+
+    @cached_property
+    def _pairs(self) -> dict[Split, list[tuple[str, str]]]:
+        files = {split: self._annotation(name) for split, name in _SPLIT_FILES.items()}
+        missing = [_SPLIT_FILES[split] for split, file in files.items() if file is None]
+        if len(missing) == len(files):
+            return {}
+        if missing:
+            raise UsageError(f"{missing[0]} is missing beside the other split lists; copy it there")
+        return {split: _read_pairs(file) for split, file in files.items() if file}
+
+    @cached_property
+    def _splits(self) -> dict[str, Split]:
+        if self._pairs:
+            return {clip: split for split, pairs in self._pairs.items() for pair in pairs for clip in pair}
+        links = []
+        for folder in self._folders:
+            clips = (_CLIP.fullmatch(path.stem) for path in _media(folder.path))
+            links += [self._clip_identities(*match.groups()) for match in clips if match]
+        return {name: derived_split(group) for name, group in groups(links).items()}
+
+    @cached_property
+    def _identities(self) -> dict[str, str]:
+        file = self._annotation("conversion_dict.json")
+        if file is None:
+            return {}
+        return {clip: text.split()[0] for clip, text in json.loads(file.read_text()).items()}
+
+    def _clip_identities(self, *clips: str | None) -> tuple[str, ...]:
+        return tuple(f"ff++/{self._identities.get(clip, clip)}" for clip in clips if clip)
+
+    def items(self) -> Iterator[Item | Unlisted]:
+        """Every clip, method by method in the order of the paper."""
+        for folder in self._folders:
+            yield from self._folder_items(folder)
+
+    def _folder_items(self, folder: _Folder) -> Iterator[Item | Unlisted]:
+        for path in islice(_media(folder.path), self.options.limit_videos):
+            relative = path.relative_to(self.root).as_posix()
+            if path.is_dir():
+                for frame in media_files(path, IMAGE_SUFFIXES):
+                    yield self._item(
+                        folder, path.name, frame.relative_to(self.root).as_posix(), _number(frame)
+                    )
+            else:
+                yield self._item(folder, path.stem, relative, None)
+
+    def _item(self, folder: _Folder, stem: str, path: str, frame: int | None) -> Item | Unlisted:
+        names = _dfd_names if folder.method in DFD else _clip_names
+        parsed = names(folder.method, stem)
+        if parsed is None:
+            return Unlisted(path, f"{stem} is not a clip name of {folder.method}")
+        target, donor, people = parsed
+        real = "actors" if folder.method in DFD else "youtube"
+        is_real = TYPES[folder.method] is ForgeryType.REAL
+        split, origin = self._split_of(folder.method, people)
+        mask = folder.masks / f"{stem}.mp4" if folder.masks else None
+        return Item(
+            path=path,
+            media=Media.VIDEO if frame is None else Media.PRECROPPED,
+            label=Label.REAL if is_real else Label.FAKE,
+            type=TYPES[folder.method],
+            method=folder.method,
+            compression=folder.compression,
+            video_id=_video(folder.method, folder.compression, stem),
+            pair_id=_video(real, folder.compression, target),
+            pair_confidence=None if is_real else "declared",
+            target_video=None if is_real else _video(real, folder.compression, target),
+            donor_video=None if donor is None else _video(real, folder.compression, donor),
+            identity_ids=self._people(folder.method, people),
+            split=split,
+            split_origin=origin,
+            label_note=None if origin != "unlisted" else "clip is in no official split list",
+            licence=self.info.licence,
+            frame_index=frame,
+            mask=mask.relative_to(self.root).as_posix() if mask and mask.is_file() else None,
+        )
+
+    def _people(self, method: str, people: tuple[str, ...]) -> tuple[str, ...]:
+        if method in DFD:
+            return tuple(f"ff++/actor{person}" for person in people)
+        return self._clip_identities(*people)
+
+    def _split_of(self, method: str, people: tuple[str, ...]) -> tuple[Split, str]:
+        if method in DFD:
+            return Split.NONE, "none"
+        if self._pairs:
+            splits = {self._splits.get(clip, Split.NONE) for clip in people}
+            return (
+                (splits.pop(), "official")
+                if len(splits) == 1 and Split.NONE not in splits
+                else (Split.NONE, "unlisted")
+            )
+        return self._splits[self._clip_identities(people[0])[0]], "derived"
+
+    def expected(self) -> Iterator[Expected]:
+        """Both fakes of every pair, and its two originals, per compression found; nothing for DFD."""
+        methods = [m for m in TYPES if m not in DFD]
+        for compression in sorted({f.compression for f in self._folders}):
+            for method in methods:
+                for split, pairs in self._pairs.items():
+                    for name in _expected_names(method, pairs):
+                        yield Expected(method, split, compression, name)
+
+
+def _expected_names(method: str, pairs: list[tuple[str, str]]) -> list[str]:
+    if method == "youtube":
+        return sorted({clip for pair in pairs for clip in pair})
+    return [f"{a}_{b}" for pair in pairs for a, b in (pair, pair[::-1])]
+
+
+def _video(method: str, compression: str, stem: str) -> str:
+    return f"ff++/{method}/{compression}/{stem}"
+
+
+def _clip_names(method: str, stem: str) -> tuple[str, str | None, tuple[str, ...]] | None:
+    match = _CLIP.fullmatch(stem)
+    if match is None or (match[2] is None) != (method == "youtube"):
+        return None
+    return match[1], match[2], (match[1],) if match[2] is None else (match[1], match[2])
+
+
+def _dfd_names(method: str, stem: str) -> tuple[str, str | None, tuple[str, ...]] | None:
+    if method == "actors":
+        actor = _ACTOR.fullmatch(stem)
+        return (stem, None, (actor[1],)) if actor else None
+    match = _DFD.fullmatch(stem)
+    if match is None:
+        return None
+    return f"{match[1]}__{match[3]}", f"{match[2]}__{match[3]}", (match[1], match[2])
+
+
+def _official_folders(root: Path) -> Iterator[_Folder]:
+    for method, kind in TYPES.items():
+        group = child(root, "original_sequences" if kind is ForgeryType.REAL else "manipulated_sequences")
+        base = child(group, method) if group else None
+        for level in subfolders(base) if base else []:
+            compression = COMPRESSIONS.get(level.name.lower())
+            if compression and base:
+                media = child(level, "videos") or child(level, "frames") or level
+                yield _Folder(method, compression, media, _masks(base))
+
+
+def _masks(base: Path) -> Path | None:
+    masks = child(base, "masks")
+    return (child(masks, "videos") or masks) if masks else None
+
+
+def _is_flat(folder: Path) -> bool:
+    return bool(child(folder, "original")) and any(
+        child(folder, m) for m in ("Deepfakes", "Face2Face", "FaceSwap")
+    )
+
+
+def _flat_folders(root: Path) -> list[_Folder]:
+    level = next((c for c in COMPRESSIONS if root.name.lower().endswith(c)), "c23")
+    names = {"youtube": "original", **{m: m for m in TYPES if m not in {"youtube", "actors"}}}
+    found = {method: child(root, name) for method, name in names.items()}
+    return [_Folder(method, COMPRESSIONS[level], path, None) for method, path in found.items() if path]
+
+
+def _media(folder: Path) -> list[Path]:
+    return media_files(folder, VIDEO_SUFFIXES) or subfolders(folder)
+
+
+def _number(frame: Path) -> int:
+    digits = re.findall(r"\d+", frame.stem)
+    return int(digits[-1]) if digits else 0
+
+
+def _read_pairs(file: Path) -> list[tuple[str, str]]:
+    try:
+        return [(str(a), str(b)) for a, b in json.loads(file.read_text())]
+    except (json.JSONDecodeError, ValueError, TypeError) as error:
+        raise UsageError(
+            f"{file} is not a list of pairs of clip ids ({error}); take the official file"
+        ) from error
