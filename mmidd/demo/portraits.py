@@ -63,14 +63,6 @@ PACKAGED_PHOTOS = (
         "sample photo of six people in insightface's wheel; the wheel's MIT licence covers the code and "
         "states nothing about the photo: used in place, for tests only",
     ),
-    PackagedPhoto(
-        "insightface_portrait",
-        "insightface",
-        "data/images/Tom_Hanks_54745.png",
-        1,
-        "sample portrait in insightface's wheel; the wheel's MIT licence covers the code and states "
-        "nothing about the photo: used in place, for tests only",
-    ),
 )
 
 
@@ -155,7 +147,7 @@ def portraits_in(folder: Path, limit: int, rng: np.random.Generator) -> Portrait
 
     The identity of a photo is its file stem unless `MANIFEST.csv` (columns `file` and
     `identity`, matched by file name) lies in the folder or beside it. A photo must show
-    exactly one face at least 80 px wide.
+    exactly one whole face, at least 80 px wide.
 
     Raises:
         UsageError: the folder is missing or holds no images.
@@ -164,7 +156,9 @@ def portraits_in(folder: Path, limit: int, rng: np.random.Generator) -> Portrait
         raise UsageError(f"{folder} is not a folder; give --portraits a folder of face photos")
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _IMAGE_SUFFIXES)
     if not paths:
-        raise UsageError(f"no photos ({', '.join(sorted(_IMAGE_SUFFIXES))}) under {folder}; name another folder")
+        raise UsageError(
+            f"no photos ({', '.join(sorted(_IMAGE_SUFFIXES))}) under {folder}; name another folder"
+        )
     names, found, finder = _identities(folder), PortraitSet(), FaceFinder()
     taken: set[str] = set()
     for index in rng.permutation(len(paths)):
@@ -239,6 +233,8 @@ def _only_face(path: Path, finder: FaceFinder) -> tuple[Pixels, Points] | str:
         return "no face" if not faces else "more than one face"
     if np.linalg.norm(faces[0][16] - faces[0][0]) < 80:
         return "face narrower than 80 px"
+    if (faces[0] < 0).any() or (faces[0] >= image.shape[1::-1]).any():
+        return "face cut by the photo's edge"
     return image, faces[0]
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mmidd.engine import Blob, Ledger, Row, Stage, Unit, content_id
 from mmidd.errors import DataError, MediaError
@@ -14,6 +14,9 @@ from mmidd.ingest.base import Item, Reader, Unlisted
 from mmidd.schema import SAMPLES, Media, Status
 from mmidd.spec import PreprocessSpec
 from mmidd.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mmidd.preprocess.extract import Extracted
 
 
 @dataclass(frozen=True)
@@ -87,14 +90,14 @@ def crop_faces(job: Job | NotUsable) -> list[Row]:
     return [_row(job, digest, frame) for frame in frames]
 
 
-def _row(job: Job, digest: str, frame: Any) -> Row:
-    index = job.frame_index if job.frame_index is not None else frame.frame_index
-    columns = {"src_sha256": digest, "frame_index": index, "pts_ms": frame.pts_ms}
-    if frame.reason:
+def _row(job: Job, digest: str, frame: Extracted) -> Row:
+    index = frame.frame_index if job.frame_index is None else job.frame_index
+    columns = {**frame.columns(), "src_sha256": digest, "frame_index": index, "pts_ms": frame.pts_ms}
+    if frame.blob is None:
         return Row(columns, Status.REJECTED, frame.reason, frame.detail)
     keys = (job.source, job.src_path, digest, index, frame.face_index, job.spec.spec_id)
-    columns |= {"sample_id": content_id(*keys), **frame.columns()}
-    return Row(columns, blobs=(Blob(frame.blob, frame.encoding),))
+    columns["sample_id"] = content_id(*keys)
+    return Row(columns, blobs=(Blob(frame.blob, str(frame.encoding)),))
 
 
 def file_sha256(path: Path) -> str:

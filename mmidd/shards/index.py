@@ -136,6 +136,4 @@ def read_entries(folder: Path, split: Split | None = None) -> pa.Table:
         return pq.read_table(folder / SAMPLES_FILE, schema=ENTRIES, filters=filters)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"cannot read {folder / SAMPLES_FILE} ({reason}); run `mmidd shard` again"
-        ) from None
+        raise UsageError(f"cannot read {folder / SAMPLES_FILE} ({reason}); run `mmidd shard` again") from None

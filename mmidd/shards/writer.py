@@ -1,33 +1,25 @@
-"""Write the samples of a manifest into POSIX tar shards, byte-identical when repeated.
-
-Which shard a sample goes to is the leading bits of hash(seed, sample_id), and the order inside
-a shard is that hash: a global shuffle in which a changed row changes only its own shard, as
-long as the number of shards of the split (a power of two chosen by size) stays the same.
-"""
+"""Write the samples of a manifest into POSIX tar shards, byte-identical when repeated."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
-import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmidd import schema
-from mmidd.errors import DataError, StorageError, TooManyFailures, UsageError
+from mmidd.engine.ledger import storage_errors
+from mmidd.errors import DataError, StorageError, TooManyFailures
 from mmidd.schema import Split
 from mmidd.shards.index import (
     ENTRIES,
@@ -40,26 +32,30 @@ from mmidd.shards.index import (
     Shard,
     ShardIndex,
 )
+from mmidd.shards.layout import (
+    EXTENSIONS,
+    Rejected,
+    check_columns,
+    expected_bytes,
+    screen,
+    shards_of,
+    short_floats,
+    shuffled,
+)
+from mmidd.shards.tar import Buffer, TarWriter
 from mmidd.spec import PreprocessSpec
 
 TARGET_BYTES = 256 * 2**20
-"""Upper mark of the mean shard size; webdataset's documentation advises 100 MB to 1 GB."""
+"""Default upper mark of the mean shard size."""
 
-EXTENSIONS = {"jpeg": "jpg", "png": "png", "webp": "webp"}
-"""File extension of each crop encoding."""
-
-_KEY = r"^[0-9a-z][0-9a-z_-]{0,89}$"
-_OVERHEAD = 4096  # allowance per sample for two tar headers, the JSON and padding
-_NOT_CONTENT = {column.name for column in schema.LEDGER} | {
-    "pack",
-    "offset",
-    "length",
-    "mask_offset",
-    "mask_length",
-}
+_NOT_CONTENT = (
+    {column.name for column in schema.LEDGER}
+    | {column.name for column in schema.PLACEMENT if column.name != "sha256"}
+    | {"mask_offset", "mask_length", "table"}
+)
 
 Row = dict[str, Any]
-ReadBlob = Callable[[Row], bytes | bytearray | memoryview]
+ReadBlob = Callable[[Row], Buffer]
 
 
 @dataclass(frozen=True)
@@ -111,25 +107,29 @@ def write_shards(
         spec: preprocessing that made the crops.
         seed: seed of the global shuffle.
         target_bytes: upper mark of the mean shard size.
-        on_progress: called with (rows done, rows in all) after each row.
+        on_progress: called with (rows done, rows in all) after each shard.
 
     Raises:
         UsageError: `samples` is empty or lacks columns.
         TooManyFailures: no row could be written; the previous shards stay.
         StorageError: not enough room, or the folder cannot be written.
     """
-    _check_columns(samples)
-    good, rejected = _screen(samples, spec)
-    ordered = _shuffled(good, seed)
-    tick = _ticker(on_progress, len(samples), done=len(rejected))
-    with _staging(out, _expected_bytes(ordered)) as stage:
-        draft = _Draft(stage, read, rejected, tick)
+    check_columns(samples)
+    good, rejected = screen(samples, spec)
+    ordered = shuffled(good, seed)
+    with _staging(out, expected_bytes(ordered)) as stage:
+        draft = _Draft(stage, read, rejected)
         for split in Split:
             part = ordered.filter(pl.col("split") == split.value)
-            for number, rows in enumerate(_shards_of(part, target_bytes)):
-                draft.add_shard(split, number, rows)
+            for number, rows in enumerate(shards_of(part, target_bytes)):
+                draft.add_shard(f"{split.value}-{number:05d}.tar", split, rows)
+                if on_progress:
+                    on_progress(len(draft.entries) + len(draft.rejected), len(samples))
         if not draft.entries:
-            raise TooManyFailures(f"no sample could be sharded ({_reasons(draft.rejected)}); see `mmidd verify`")
+            reasons = ", ".join(f"{reason} {count}" for reason, count in _by_reason(draft.rejected).items())
+            raise TooManyFailures(
+                f"no sample could be sharded ({reasons}); run `mmidd verify` on the workspace"
+            )
         index = draft.finish(ordered, spec, seed)
         _commit(stage, out, index)
     per_split = {split.value: sum(shard.samples for shard in index.of_split(split)) for split in Split}
@@ -142,38 +142,27 @@ def write_shards(
     )
 
 
-@dataclass(frozen=True)
-class _Rejected:
-    sample_id: str
-    split: str | None
-    reason: str
-    detail: str
-
-
 @dataclass
 class _Draft:
     """The shards of one run while they are written into the staging folder."""
 
     stage: Path
     read: ReadBlob
-    rejected: list[_Rejected]
-    tick: Callable[[], None]
+    rejected: list[Rejected]
     shards: list[Shard] = field(default_factory=list)
     entries: list[tuple[str, str, int, int, int, int]] = field(default_factory=list)
 
-    def add_shard(self, split: Split, number: int, rows: pl.DataFrame) -> None:
+    def add_shard(self, name: str, split: Split, rows: pl.DataFrame) -> None:
         """Write one tar; rows without a sound image are rejected."""
-        name = f"{split.value}-{number:05d}.tar"
         sources, types = Counter[str](), Counter[str]()
-        with _TarFile(self.stage / name) as tar:
-            for row in rows.iter_rows(named=True):
+        with TarWriter(self.stage / name) as tar:
+            for row in short_floats(rows).iter_rows(named=True):
                 try:
                     self.entries.append((row["sample_id"], name, *_add_sample(tar, row, self.read)))
                     sources[row["source"]] += 1
                     types[row["type"]] += 1
                 except DataError as error:
-                    self.rejected.append(_Rejected(row["sample_id"], split.value, error.reason, error.detail))
-                self.tick()
+                    self.rejected.append(Rejected(row["sample_id"], split.value, error.reason, error.detail))
         self.shards.append(
             Shard(
                 name=name,
@@ -203,61 +192,19 @@ class _Draft:
             seed=seed,
             samples=len(self.entries),
             samples_sha256=digest,
-            rejected=dict(sorted(Counter(item.reason for item in rejected).items())),
+            rejected=_by_reason(rejected),
             shards=tuple(self.shards),
         )
         index.save(self.stage)
         return index
 
 
-class _TarFile:
-    """A USTAR file whose bytes depend only on the members' names and data."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def __enter__(self) -> _TarFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._file:
-            if error is None:
-                end = 2 * tarfile.BLOCKSIZE
-                self._write(bytes(end + -(self.size + end) % tarfile.RECORDSIZE))
-                self._file.flush()
-                os.fsync(self._file.fileno())
-
-    def add(self, name: str, data: bytes | bytearray | memoryview) -> int:
-        """Append a member and return the offset of its data."""
-        header = tarfile.TarInfo(name)
-        header.size, header.mode = len(data), 0o644
-        self._write(header.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"))
-        offset = self.size
-        self._write(data)
-        self._write(bytes(-len(data) % tarfile.BLOCKSIZE))
-        return offset
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of everything written so far."""
-        return self._hash.hexdigest()
-
-    def _write(self, data: bytes | bytearray | memoryview) -> None:
-        self._file.write(data)
-        self._hash.update(data)
-        self.size += len(data)
-
-
-def _add_sample(tar: _TarFile, row: Row, read: ReadBlob) -> tuple[int, int, int, int]:
+def _add_sample(tar: TarWriter, row: Row, read: ReadBlob) -> tuple[int, int, int, int]:
     """Append a sample's two members; gives offset and length of the image and of the JSON."""
     try:
         image = read(row)
     except OSError as error:
-        raise DataError("unreadable", str(error)) from error
+        raise DataError("unreadable", error.strerror or str(error)) from error
     if hashlib.sha256(image).hexdigest() != row["sha256"]:
         raise DataError("wrong_hash", "the stored image differs from its manifest row")
     content = {column: value for column, value in row.items() if column not in _NOT_CONTENT}
@@ -279,43 +226,46 @@ def canonical_json(row: Mapping[str, Any]) -> bytes:
     return text.encode()
 
 
-def _check_columns(samples: pl.DataFrame) -> None:
-    needed = {"sample_id", "length", "sha256", "encoding", "spec_id", *LABEL_COLUMNS}
-    if missing := sorted(needed - set(samples.columns)):
-        raise UsageError(f"samples lack the columns {', '.join(missing)}; pass rows of schema.SAMPLES")
-    if samples.is_empty():
-        raise UsageError("there are no samples to shard; run `mmidd ingest` first")
+def _by_reason(rejected: list[Rejected]) -> dict[str, int]:
+    return dict(sorted(Counter(item.reason for item in rejected).items()))
 
 
-def _screen(samples: pl.DataFrame, spec: PreprocessSpec) -> tuple[pl.DataFrame, list[_Rejected]]:
-    """Part rows that may be written from rows whose columns already rule them out."""
-    faults = {
-        "bad_key": ~pl.col("sample_id").str.contains(_KEY),
-        "duplicate_key": pl.col("sample_id").is_duplicated(),
-        "bad_split": ~pl.col("split").is_in([split.value for split in Split]),
-        "bad_encoding": ~pl.col("encoding").is_in(list(EXTENSIONS)),
-        "other_spec": pl.col("spec_id") != spec.spec_id,
-        "incomplete": pl.any_horizontal(pl.col("source", "type", "length", "sha256").is_null()),
-    }
-    reason = pl.coalesce(
-        pl.when(fault.fill_null(value=True)).then(pl.lit(name)) for name, fault in faults.items()
-    )
-    marked = samples.with_columns(reason.alias("__reason"))
-    bad = marked.filter(pl.col("__reason").is_not_null()).select("sample_id", "split", "__reason")
-    rejected = [_Rejected(key, split, reason, "") for key, split, reason in bad.iter_rows()]
-    return marked.filter(pl.col("__reason").is_null()).drop("__reason"), rejected
+def _write_parquet(table: pa.Table, path: Path) -> None:
+    versioned = table.replace_schema_metadata(schema.with_version(table.schema).metadata)
+    pq.write_table(versioned, path, compression="zstd")
 
 
-def _shuffled(samples: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Rows in hash order with the hash as column `__hash`, 32-bit floats as their short decimals."""
-    digest = pl.Series("__hash", [_hash(seed, key) for key in samples["sample_id"]], dtype=pl.UInt64)
-    short = [
-        pl.col(name).cast(text).cast(wide)
-        for name, dtype in samples.schema.items()
-        if (text := _retyped(dtype, pl.String)) is not None and (wide := _retyped(dtype, pl.Float64))
-    ]
-    return samples.with_columns(digest, *short).sort("__hash", "sample_id")
+@contextmanager
+def _staging(out: Path, needed: int) -> Iterator[Path]:
+    """A fresh folder beside `out`, removed at the end; OS errors become StorageError."""
+    stage = out.parent / f".{out.name}.partial"
+    try:
+        with storage_errors(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(out.parent).free
+            if free < needed:
+                raise StorageError(
+                    f"the shards need {needed / 1e9:.2f} GB, {out.parent} has {free / 1e9:.2f} GB left; "
+                    "free space or choose another --workspace"
+                )
+            shutil.rmtree(stage, ignore_errors=True)
+            stage.mkdir()
+            yield stage
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
-def _hash(seed: int, sample_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{seed}:{sample_id}".encode(), digest_size=8).digest(), "big")
+def _commit(stage: Path, out: Path, index: ShardIndex) -> None:
+    """Move complete shards into place.
+
+    The old index goes first: a kill between the moves leaves a folder that says it has no
+    shards, never an index that disagrees with them.
+    """
+    out.mkdir(exist_ok=True)
+    (out / INDEX_FILE).unlink(missing_ok=True)
+    shards = {shard.name for shard in index.shards}
+    for name in [*sorted(shards), SAMPLES_FILE, REJECTED_FILE, INDEX_FILE]:
+        (stage / name).replace(out / name)
+    for path in out.iterdir():
+        if re.match(SHARD_NAME, path.name) and path.name not in shards:
+            path.unlink()

@@ -10,10 +10,10 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mmidd.errors import UsageError
 
@@ -29,13 +29,13 @@ class VisionShape(_Frozen):
     patch_size: int = Field(ge=1)
     width: int = Field(ge=8)
     layers: int = Field(ge=1)
-    head_width: int = Field(64, ge=1)
+    head_width: int = Field(default=64, ge=1)
 
 
 class TextShape(_Frozen):
     """Size of a text transformer; the vocabulary is always CLIP's 49,408 tokens."""
 
-    context_length: int = Field(77, ge=8)
+    context_length: int = Field(default=77, ge=8)
     width: int = Field(ge=8)
     heads: int = Field(ge=1)
     layers: int = Field(ge=1)
@@ -74,29 +74,29 @@ class Optim(_Frozen):
     """
 
     lr: float = Field(gt=0)
-    new_lr: float | None = Field(None, gt=0)
-    min_lr: float = Field(0.0, ge=0)
+    new_lr: float | None = Field(default=None, gt=0)
+    min_lr: float = Field(default=0.0, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = Field(0.0, ge=0)
-    warmup: float = Field(0.03, ge=0, lt=1)
-    cycle_epochs: int | None = Field(None, ge=1)
-    clip_norm: float | None = Field(None, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    warmup: float = Field(default=0.03, ge=0, lt=1)
+    cycle_epochs: int | None = Field(default=None, ge=1)
+    clip_norm: float | None = Field(default=None, gt=0)
 
 
 class Augment(_Frozen):
     """Random changes of a training crop, each with its probability and range."""
 
-    hflip_p: float = Field(0.5, ge=0, le=1)
-    affine_p: float = Field(1.0, ge=0, le=1)
-    rotate: float = Field(10.0, ge=0, le=180)
-    translate: float = Field(0.1, ge=0, lt=1)
+    hflip_p: float = Field(default=0.5, ge=0, le=1)
+    affine_p: float = Field(default=1.0, ge=0, le=1)
+    rotate: float = Field(default=10.0, ge=0, le=180)
+    translate: float = Field(default=0.1, ge=0, lt=1)
     scale: tuple[float, float] = (0.9, 1.1)
-    blur_p: float = Field(0.1, ge=0, le=1)
+    blur_p: float = Field(default=0.1, ge=0, le=1)
     blur_sigma: tuple[float, float] = (0.1, 2.0)
-    light_p: float = Field(1.0, ge=0, le=1)
-    brightness: float = Field(0.1, ge=0, lt=1)
-    contrast: float = Field(0.1, ge=0, lt=1)
-    jpeg_p: float = Field(1.0, ge=0, le=1)
+    light_p: float = Field(default=1.0, ge=0, le=1)
+    brightness: float = Field(default=0.1, ge=0, lt=1)
+    contrast: float = Field(default=0.1, ge=0, lt=1)
+    jpeg_p: float = Field(default=1.0, ge=0, le=1)
     jpeg_quality: tuple[int, int] = (40, 100)
 
 
@@ -116,22 +116,26 @@ class TrainConfig(_Frozen):
     batch: int = Field(ge=2)
     micro_batch: int = Field(ge=1)
     epochs: int = Field(ge=1)
-    max_steps: int | None = Field(None, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    seed: int = Field(0, ge=0)
-    workers: int = Field(0, ge=0)
-    checkpoint_steps: int = Field(500, ge=1)
-    max_bad_steps: int = Field(20, ge=1)
+    seed: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0)
+    checkpoint_steps: int = Field(default=500, ge=1)
+    max_bad_steps: int = Field(default=20, ge=1)
+
+
+def _yaml_off(value: object) -> object:
+    return "off" if value is False else value  # YAML reads a bare off as false
 
 
 class LnclipConfig(TrainConfig):
     """LNCLIP-DF (arXiv 2508.06248): loss weights and slerp latent augmentation."""
 
     method: Literal["lnclip"] = "lnclip"
-    alignment: float = Field(0.1, ge=0)
-    uniformity: float = Field(0.5, ge=0)
-    slerp_mode: Literal["expand", "replace", "off"] = "expand"
-    slerp_k: int = Field(8, ge=1)
+    alignment: float = Field(default=0.1, ge=0)
+    uniformity: float = Field(default=0.5, ge=0)
+    slerp_mode: Annotated[Literal["expand", "replace", "off"], BeforeValidator(_yaml_off)] = "expand"
+    slerp_k: int = Field(default=8, ge=1)
 
     @model_validator(mode="after")
     def _no_lora(self) -> Self:
@@ -143,9 +147,9 @@ class LnclipConfig(TrainConfig):
 class Lora(_Frozen):
     """LoRA on the attention projections of both towers."""
 
-    rank: int = Field(8, ge=1)
-    alpha: float = Field(32.0, gt=0)
-    dropout: float = Field(0.1, ge=0, lt=1)
+    rank: int = Field(default=8, ge=1)
+    alpha: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
     targets: tuple[Literal["q_proj", "k_proj", "v_proj", "out_proj", "c_fc", "c_proj"], ...] = (
         "q_proj",
         "k_proj",
@@ -164,12 +168,12 @@ class Sd2Config(TrainConfig):
 
     method: Literal["sd2"] = "sd2"
     lora: Lora = Lora()
-    clam_heads: int = Field(8, ge=1)
+    clam_heads: int = Field(default=8, ge=1)
     adapter: Literal["literal", "residual"] = "literal"
-    adapter_width: int = Field(1024, ge=1)
+    adapter_width: int = Field(default=1024, ge=1)
     label_mode: Literal["sample", "mean"] = "sample"
-    alpha: float = Field(2.0, ge=0)
-    contrast_scale: float = Field(10.0, gt=0)
+    alpha: float = Field(default=2.0, ge=0)
+    contrast_scale: float = Field(default=10.0, gt=0)
     contrast_bias: float = -10.0
 
     @model_validator(mode="after")
@@ -193,8 +197,11 @@ def load_preset(method: str, preset: str) -> TrainConfig:
     folder = resources.files("mmidd.training.presets")
     entry = folder / f"{method}-{preset}.yaml"
     if not entry.is_file():
-        names = sorted(p.name.removeprefix(f"{method}-").removesuffix(".yaml") for p in folder.iterdir()
-                       if p.name.startswith(f"{method}-"))
+        names = sorted(
+            p.name.removeprefix(f"{method}-").removesuffix(".yaml")
+            for p in folder.iterdir()
+            if p.name.startswith(f"{method}-")
+        )
         raise UsageError(f"{method} has no preset {preset!r}; choose from {', '.join(names)}")
     return _validate(METHODS[method], yaml.safe_load(entry.read_text(encoding="utf-8")))
 
@@ -206,11 +213,15 @@ def load_config(path: Path) -> TrainConfig:
         UsageError: missing or invalid file.
     """
     if not path.is_file():
-        raise UsageError(f"{path.parent} is no training run: {path.name} is missing; pass a folder under runs/")
+        raise UsageError(
+            f"{path.parent} is no training run: {path.name} is missing; pass a folder under runs/"
+        )
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
     method = data.get("method") if isinstance(data, dict) else None
     if method not in METHODS:
-        raise UsageError(f"{path}: method is {method!r}, not one of {', '.join(METHODS)}; train the run again")
+        raise UsageError(
+            f"{path}: method is {method!r}, not one of {', '.join(METHODS)}; train the run again"
+        )
     return _validate(METHODS[method], data)
 
 
@@ -231,12 +242,15 @@ def apply_overrides(config: TrainConfig, overrides: Sequence[str]) -> TrainConfi
         if not equals:
             raise UsageError(f"--set {override!r} has no '='; write --set optim.lr=1e-4")
         *parents, leaf = key.split(".")
-        node = data
+        node: Any = data
         for parent in parents:
             node = node.get(parent) if isinstance(node, dict) else None
         if not isinstance(node, dict) or leaf not in node:
             raise UsageError(f"no setting {key!r}; the nearest is {_nearest(key, _keys(data))!r}")
-        node[leaf] = yaml.safe_load(value)
+        try:
+            node[leaf] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UsageError(f"--set {override!r}: the value is not YAML; quote it") from None
     return _validate(type(config), data)
 
 

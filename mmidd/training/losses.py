@@ -36,7 +36,9 @@ def label_separation(u: Tensor) -> Tensor:
     return (u @ u.T - torch.eye(len(u), device=u.device)).square().sum()
 
 
-def sigmoid_contrast(f: Tensor, d: Tensor, scale: Tensor, bias: Tensor, ignore: Tensor | None = None) -> Tensor:
+def sigmoid_contrast(
+    f: Tensor, d: Tensor, scale: Tensor, bias: Tensor, ignore: Tensor | None = None
+) -> Tensor:
     """Pairwise sigmoid loss of images and their texts, sum over pairs divided by the batch.
 
     Args:

@@ -80,7 +80,7 @@ class FaceForensics(Reader):
         annotations="splits/{train,val,test}.json (pairs), conversion_dict.json (clip -> YouTube id)",
         split_rule="a clip is in the split whose pairs name it, 720/140/140; DFD has no official split",
         licence="FaceForensics Terms of Use",
-        obtain="form on the FaceForensics project page; the split lists are in its repository, dataset/splits",
+        obtain="form on the FaceForensics project page; split lists: dataset/splits of its repository",
     )
 
     def __init__(self, root: Path, options: ReadOptions) -> None:

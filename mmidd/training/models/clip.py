@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import Any, cast
 
 import open_clip
 import torch
@@ -25,24 +26,12 @@ class SplitAttention(nn.Module):
 
     def __init__(self, packed: nn.MultiheadAttention) -> None:
         super().__init__()
-        width = packed.embed_dim
         self.heads = packed.num_heads
-        device = packed.out_proj.weight.device
-        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            setattr(self, name, nn.Linear(width, width, device=device))
-        if device.type == "meta":
-            return
-        with torch.no_grad():
-            assert packed.in_proj_weight is not None
-            for name, weight, bias in zip(
-                ("q_proj", "k_proj", "v_proj"),
-                packed.in_proj_weight.chunk(3),
-                packed.in_proj_bias.chunk(3),
-                strict=True,
-            ):
-                getattr(self, name).weight.copy_(weight)
-                getattr(self, name).bias.copy_(bias)
-            self.out_proj.load_state_dict(packed.out_proj.state_dict())
+        weights, biases = packed.in_proj_weight.chunk(3), packed.in_proj_bias.chunk(3)
+        self.q_proj, self.k_proj, self.v_proj = (
+            _linear(weight, bias) for weight, bias in zip(weights, biases, strict=True)
+        )
+        self.out_proj = _linear(packed.out_proj.weight, packed.out_proj.bias)
 
     def forward(
         self,
@@ -59,7 +48,8 @@ class SplitAttention(nn.Module):
         )
         mask = None if attn_mask is None else attn_mask.to(q.dtype)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out_proj(mixed.transpose(1, 2).flatten(-2)), None
+        out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(-2))
+        return out, None
 
 
 def load_clip(backbone: Backbone, seed: int) -> nn.Module:
@@ -91,7 +81,7 @@ def build_clip(shape: ClipShape) -> nn.Module:
         text_cfg=shape.text.model_dump(),
     )
     if shape.stem == "conv":
-        model.visual.conv1 = conv_stem(shape.vision.width, shape.vision.patch_size)  # type: ignore[union-attr]
+        cast(Any, model.visual).conv1 = conv_stem(shape.vision.width, shape.vision.patch_size)
     return model
 
 
@@ -102,10 +92,12 @@ def conv_stem(width: int, patch_size: int) -> nn.Sequential:
     """
     steps = patch_size.bit_length() - 1
     if 1 << steps != patch_size:
-        raise UsageError(f"backbone.shape.stem=conv needs a patch size that is a power of two, not {patch_size}")
+        raise UsageError(
+            f"backbone.shape.stem=conv needs a patch size that is a power of two, not {patch_size}"
+        )
     channels = [3, *(width >> (steps - 1 - i) for i in range(steps))]
     layers: list[nn.Module] = []
-    for inner, outer in zip(channels, channels[1:], strict=False):
+    for inner, outer in itertools.pairwise(channels):
         layers += [nn.Conv2d(inner, outer, 3, 2, 1, bias=False), nn.GroupNorm(1, outer), nn.GELU()]
     return nn.Sequential(*layers, nn.Conv2d(width, width, 1, bias=False))
 
@@ -141,6 +133,14 @@ def encode_text(model: Any, texts: list[str]) -> Tensor:
     tokens = open_clip.tokenize(texts, context_length=model.context_length)
     device = model.positional_embedding.device
     return F.normalize(model.encode_text(tokens.to(device)).float(), dim=-1)
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], device=weight.device)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
+    return layer
 
 
 def _first_line(error: Exception) -> str:

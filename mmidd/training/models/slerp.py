@@ -59,7 +59,7 @@ def augment(
 
 def _round(z: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
     partner = torch.arange(len(z), device=z.device)
-    for label in labels.unique():
+    for label in set(labels.tolist()):
         members = (labels == label).nonzero().squeeze(-1)
         shuffled = torch.randperm(len(members), generator=generator).to(z.device)
         partner[members] = members[shuffled]

@@ -1,0 +1,260 @@
+"""The verbs that make data: ingest, caption, simulate, shard; and status and verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmidd.cli import options as opt
+from mmidd.cli.console import emit, err, finish, open_workspace, out, reporter, say
+from mmidd.cli.views import check_table, status_tables
+from mmidd.engine import EngineOptions, run_stage
+from mmidd.errors import DataError, TooManyFailures
+from mmidd.ingest.base import ReadOptions, find_reader
+
+
+def _engine(
+    workers: int | None, time_limit: float, retry_failed: bool, max_failed: float, commit_every: float = 30.0
+) -> EngineOptions:
+    settings = EngineOptions(
+        time_limit=time_limit, retry_failed=retry_failed, max_failed=max_failed, flush_seconds=commit_every
+    )
+    return settings if workers is None else EngineOptions(**{**vars(settings), "workers": workers})
+
+
+def ingest(
+    source: Annotated[str, typer.Argument(help="Key or alias of the source, see `mmidd sources`.")],
+    root: Annotated[Path, typer.Argument(help="Folder that the source was unpacked into.")],
+    workspace: opt.Workspace = None,
+    compression: Annotated[
+        list[str] | None, typer.Option(help="Quality level to read, may be repeated (default: all found).")
+    ] = None,
+    limit_videos: Annotated[int | None, typer.Option(min=1, help="At most so many files per method.")] = None,
+    annotations: Annotated[Path | None, typer.Option(help="Folder of the annotation files.")] = None,
+    derive_splits: Annotated[
+        bool, typer.Option(help="Make identity-disjoint splits if none are given.")
+    ] = False,
+    config: Annotated[Path | None, typer.Option(help="YAML description, for source `folder`.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only compare expected with found.")] = False,
+    detector: Annotated[str | None, typer.Option(help="Face detector (default: dlib).")] = None,
+    frames: Annotated[int | None, typer.Option(help="Frames per video, uniform (default: 32).")] = None,
+    margin: Annotated[float | None, typer.Option(help="Crop side over face box side (default: 1.3).")] = None,
+    size: Annotated[int | None, typer.Option(help="Crop side in pixels (default: 256).")] = None,
+    align: Annotated[bool | None, typer.Option("--align/--no-align", help="Align by landmarks (default: no).")] = None,
+    encoding: Annotated[str | None, typer.Option(help="jpeg, png or webp (default: jpeg).")] = None,
+    quality: Annotated[int | None, typer.Option(help="JPEG quality (default: 95).")] = None,
+    workers: opt.Workers = None,
+    time_limit: opt.TimeLimit = 600.0,
+    retry_failed: opt.RetryFailed = False,
+    max_failed: opt.MaxFailed = 0.05,
+    commit_every: Annotated[
+        float, typer.Option(min=0.01, help="Commit at least every so many seconds.")
+    ] = 30.0,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Turn a source's media into face crops with labels.
+
+    The first ingest pins the preprocessing (frames, margin, size, ...) in the workspace; later ones
+    take it over. Stop it at any time and run the same line again: nothing is done twice.
+
+    Examples:
+      mmidd ingest ff++ ./raw --check
+      mmidd ingest ff++ ./raw --compression c23 --frames 32
+      mmidd ingest folder ./mine --config mine.yaml --limit-videos 10
+    """
+    from mmidd.ingest import stage
+    from mmidd.ingest.check import check as compare
+
+    reader = find_reader(source)(
+        root, ReadOptions(tuple(compression or ()), limit_videos, annotations, derive_splits, config)
+    )
+    if check:
+        report = compare(reader)
+        emit(report.as_json()) if as_json else out.print(check_table(report))
+        if not report.complete:
+            raise TooManyFailures(
+                f"{reader.source} is incomplete; obtain the missing files, or ingest what is there"
+            )
+        return
+    named = {
+        "detector": detector,
+        "frames": frames,
+        "margin": margin,
+        "size": size,
+        "align": align,
+        "encoding": encoding,
+        "quality": quality,
+    }
+    asked = {key: value for key, value in named.items() if value is not None}
+    home = open_workspace(workspace, create=True)
+    spec = home.pin(asked)
+    total = sum(1 for _ in reader.items())
+    chosen = ", ".join(f"{k} {v}" for k, v in spec.model_dump().items())
+    say(f"{reader.source} at {reader.root}: {total:,} files; {chosen}; workspace {home.root}", quiet=as_json)
+    settings = _engine(workers, time_limit, retry_failed, max_failed, commit_every)
+    summary = run_stage(
+        stage.stage(reader.source),
+        stage.ledger(home, reader.source),
+        stage.units(reader, spec),
+        settings,
+        reporter(as_json),
+        total,
+    )
+    finish(summary, settings, as_json)
+
+
+def caption(
+    workspace: opt.Workspace = None,
+    vlm: Annotated[str, typer.Option(help="Captioning backend; `measured` needs no model.")] = "measured",
+    workers: opt.Workers = None,
+    time_limit: opt.TimeLimit = 60.0,
+    retry_failed: opt.RetryFailed = False,
+    max_failed: opt.MaxFailed = 0.05,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Describe every sample twice: the face, and its environment.
+
+    Example:
+      mmidd caption --vlm measured
+    """
+    from mmidd.captioning import stage
+
+    home = open_workspace(workspace)
+    backend = stage.backend(vlm)
+    settings = _engine(workers, time_limit, retry_failed, max_failed)
+    say(f"backend {backend}; workspace {home.root}", quiet=as_json)
+    samples = stage.samples(home)
+    summary = run_stage(
+        stage.stage(backend),
+        stage.ledger(home, backend),
+        stage.units(home, samples, backend),
+        settings,
+        reporter(as_json),
+        samples.height,
+    )
+    finish(summary, settings, as_json)
+
+
+def simulate(
+    workspace: opt.Workspace = None,
+    recipe: Annotated[str, typer.Option(help="Recipe of the forgeries: sbi.")] = "sbi",
+    per_real: Annotated[int, typer.Option(min=1, help="Forgeries per real sample.")] = 1,
+    preview: Annotated[int | None, typer.Option(min=1, help="Only draw a contact sheet of so many.")] = None,
+    seed: opt.Seed = 0,
+    workers: opt.Workers = None,
+    time_limit: opt.TimeLimit = 60.0,
+    retry_failed: opt.RetryFailed = False,
+    max_failed: opt.MaxFailed = 0.05,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Blend every real training face into itself: forgeries with exact masks.
+
+    Examples:
+      mmidd simulate --preview 6
+      mmidd simulate --recipe sbi --per-real 2
+    """
+    from mmidd.preprocess import simulation
+
+    home = open_workspace(workspace)
+    reals = simulation.real_samples(home)
+    if preview:
+        path = simulation.preview(home, reals, recipe, preview, seed)
+        emit({"sheet": str(path)}) if as_json else say(f"contact sheet: {path}")
+        return
+    settings = _engine(workers, time_limit, retry_failed, max_failed)
+    summary = run_stage(
+        simulation.stage(recipe),
+        simulation.ledger(home, recipe),
+        simulation.units(home, reals, recipe, per_real, seed),
+        settings,
+        reporter(as_json),
+        reals.height * per_real,
+    )
+    finish(summary, settings, as_json)
+
+
+def shard(
+    workspace: opt.Workspace = None,
+    target_size: Annotated[int, typer.Option(min=1, help="Upper mark of the mean shard size, in MB.")] = 256,
+    seed: opt.Seed = 0,
+    max_failed: opt.MaxFailed = 0.05,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Write samples, captions and simulations into WebDataset shards, one set per split.
+
+    Samples without a split are left out and counted.
+
+    Example:
+      mmidd shard --target-size 512
+    """
+    from rich.progress import Progress
+
+    from mmidd.shards.select import read_blob, select
+    from mmidd.shards.writer import write_shards
+
+    home = open_workspace(workspace)
+    chosen = select(home)
+    say(chosen.describe(), quiet=as_json)
+    with Progress(console=err, disable=as_json) as progress:
+        task = progress.add_task("shard", total=chosen.rows.height)
+        summary = write_shards(
+            chosen.rows,
+            read_blob(home),
+            home.shards_dir,
+            spec=home.spec,
+            seed=seed,
+            target_bytes=target_size * 2**20,
+            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    if as_json:
+        emit({**vars(summary), "no_split": chosen.no_split})
+    else:
+        counts = ", ".join(f"{split} {count:,}" for split, count in summary.samples.items())
+        left_out = "".join(f"; {count:,} left out: {reason}" for reason, count in summary.rejected.items())
+        say(f"{summary.shards} shards, {summary.bytes / 2**20:.1f} MB in {summary.out}: {counts}{left_out}")
+    if summary.failed_share > max_failed:
+        raise TooManyFailures(
+            f"shard: {summary.failed_share:.1%} of the samples were left out; run `mmidd verify`"
+        )
+
+
+def status(workspace: opt.Workspace = None, as_json: opt.AsJson = False) -> None:
+    """Show what the workspace holds: samples by source and type, captions, shards, runs.
+
+    Example:
+      mmidd status
+    """
+    from mmidd.cli.views import status_data
+
+    data = status_data(open_workspace(workspace))
+    if as_json:
+        emit(data)
+        return
+    for table in status_tables(data):
+        out.print(table)
+
+
+def verify(
+    workspace: opt.Workspace = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Also hash every byte and decode every image.")
+    ] = False,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Check that every byte the tables name is there, and nothing else; the same for the shards.
+
+    Example:
+      mmidd verify --full
+    """
+    from mmidd.verify import verify_workspace
+
+    problems = verify_workspace(open_workspace(workspace), full)
+    if as_json:
+        emit([vars(problem) for problem in problems])
+    for problem in problems if not as_json else []:
+        say(f"[red]{problem.reason}[/red] {problem.where} {problem.detail}")
+    if problems:
+        raise DataError("damaged", f"{len(problems)} problems; ingest or shard again what is named above")
+    say("everything is in order", quiet=as_json)

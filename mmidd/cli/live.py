@@ -1,0 +1,62 @@
+"""The live view of a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mmidd.cli.console import err, say
+
+
+class TrainView:
+    """A bar with loss terms, learning rate, samples per second and ETA; a line per validation."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._progress = Progress(
+            TextColumn("[bold]train"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=err,
+            disable=quiet,
+        )
+        self._task = self._progress.add_task("train", total=None, text="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def on_start(self, total_steps: int, first_step: int, trained: int, parameters: int, device: str) -> None:
+        """Say what is trained and where."""
+        say(f"training {trained:,} of {parameters:,} parameters on {device}", quiet=self._quiet)
+        self._progress.update(self._task, total=total_steps, completed=first_step)
+
+    def on_step(
+        self, step: int, total: int, terms: Mapping[str, float], lr: float, samples_per_s: float
+    ) -> None:
+        """Move the bar."""
+        losses = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
+        text = f"{losses} lr {lr:.1e} {samples_per_s:.0f} samples/s"
+        self._progress.update(self._task, completed=step, total=total, text=text)
+
+    def on_skipped(self, step: int, skipped: int) -> None:
+        """Say that a step was not finite."""
+        self._progress.console.print(f"[yellow]step {step} skipped: not finite ({skipped} in all)")
+
+    def on_validation(self, epoch: int, metrics: Mapping[str, float], is_best: bool) -> None:
+        """Print an epoch's validation."""
+        values = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        self._progress.console.print(
+            f"epoch {epoch}: {values}{' (best)' if is_best else ''}", highlight=False
+        )

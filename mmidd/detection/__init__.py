@@ -1,0 +1,1 @@
+"""A trained detector applied to images, videos and folders."""

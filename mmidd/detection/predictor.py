@@ -1,0 +1,134 @@
+"""Apply a trained run to media; crops are made exactly as the run's training crops were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmidd.detection.media import files_under, media_of
+from mmidd.detection.verdict import FrameCounts, FrameScore, Verdict
+from mmidd.errors import DataError
+from mmidd.evaluation.results import FIXED_THRESHOLD, Threshold, load_threshold
+from mmidd.evaluation.scoring import BATCH, Scorer
+from mmidd.preprocess.crop import decode_image
+from mmidd.preprocess.extract import Extracted, extract
+from mmidd.schema import ForgeryType, Label, Media
+from mmidd.spec import PreprocessSpec
+
+
+NOTHING_SEEN = FrameCounts()
+
+
+class SpecScorer(Scorer, Protocol):
+    """A scorer that knows the crops it expects."""
+
+    @property
+    def spec(self) -> PreprocessSpec:
+        """Preprocessing of the run's training crops."""
+
+
+class Predictor:
+    """Verdicts of one run.
+
+    Args:
+        run: the trained detector.
+        threshold: decision threshold; without one it is 0.5, and every verdict says so.
+    """
+
+    def __init__(self, run: SpecScorer, threshold: Threshold | None = None) -> None:
+        self.run = run
+        self.threshold = threshold or FIXED_THRESHOLD
+
+    @classmethod
+    def load(cls, run_dir: Path, device: str = "cpu") -> Predictor:
+        """The detector of a run folder with the threshold that `mmidd eval` fitted for it.
+
+        Raises:
+            UsageError: the folder is no finished run.
+        """
+        from mmidd.training.checkpoint import load_run
+
+        return cls(load_run(run_dir, device), load_threshold(run_dir))
+
+    def detect(self, path: Path) -> Iterator[Verdict]:
+        """One verdict per file: of an image, of a video, or of every file below a folder, sorted.
+
+        A file without a usable face or that cannot be read gives a verdict with an `error`.
+
+        Raises:
+            UsageError: nothing at the path, or a folder without files.
+        """
+        for file in files_under(path):
+            yield self._verdict(file)
+
+    def _verdict(self, path: Path) -> Verdict:
+        media: Media | None = None
+        try:
+            media = media_of(path)
+            extracted = list(extract(path, media, self.run.spec))
+        except DataError as error:
+            return self._without(path, media, error.reason, error.detail)
+        faces = [item for item in extracted if item.blob is not None]
+        counts = FrameCounts(
+            used=len(faces),
+            without_face=sum(item.reason == "no_face" for item in extracted),
+            not_decoded=sum(item.reason == "not_decoded" for item in extracted),
+        )
+        if not faces:
+            reason = "no_face" if counts.without_face else "not_decoded"
+            return self._without(path, media, reason, f"{counts.total} frames looked at", counts)
+        return self._judged(path, media, faces, counts)
+
+    def _judged(self, path: Path, media: Media, faces: Sequence[Extracted], counts: FrameCounts) -> Verdict:
+        fake, types = self._scores([decode_image(item.blob) for item in faces if item.blob is not None])
+        score = float(fake.mean())
+        label = Label.FAKE if score >= self.threshold.video else Label.REAL
+        means = None if types is None else dict(zip(ForgeryType, map(float, types.mean(axis=0)), strict=True))
+        return Verdict(
+            path=path.as_posix(),
+            media=media,
+            label=label,
+            score=score,
+            type=None if means is None or label is Label.REAL else _likeliest_forgery(means),
+            types=means,
+            counts=counts,
+            frames=tuple(_frame(item, float(value)) for item, value in zip(faces, fake, strict=True)),
+            threshold=self.threshold.video,
+            threshold_origin=self.threshold.describe(),
+        )
+
+    def _scores(
+        self, crops: Sequence[NDArray[np.uint8]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """P(fake) (N,) and type probabilities (N, 5) or None, in batches."""
+        parts = [self.run.score(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
+        types = [part.types for part in parts if part.types is not None]
+        fake = np.concatenate([part.fake for part in parts]).astype(np.float64)
+        return fake, np.concatenate(types).astype(np.float64) if types else None
+
+    def _without(
+        self, path: Path, media: Media | None, error: str, detail: str, counts: FrameCounts = NOTHING_SEEN
+    ) -> Verdict:
+        return Verdict(
+            path=path.as_posix(),
+            media=media,
+            counts=counts,
+            threshold=self.threshold.video,
+            threshold_origin=self.threshold.describe(),
+            error=error,
+            detail=detail,
+        )
+
+
+def _likeliest_forgery(types: dict[ForgeryType, float]) -> ForgeryType:
+    return max((kind for kind in types if kind is not ForgeryType.REAL), key=lambda kind: types[kind])
+
+
+def _frame(item: Extracted, score: float) -> FrameScore:
+    return FrameScore(
+        frame_index=item.frame_index or 0, score=score, box=item.box or (), det_score=item.det_score or 0.0
+    )

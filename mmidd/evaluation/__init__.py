@@ -1,0 +1,1 @@
+"""Scores to numbers one can trust: protocol, metrics, clustered intervals, report."""

@@ -1,0 +1,1 @@
+"""From media to face crops: decoding, detection, choice of the face, cropping, quality."""

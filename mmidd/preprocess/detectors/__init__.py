@@ -1,0 +1,1 @@
+"""Face detectors behind one interface; `base` holds the interface and the registry."""

@@ -1,0 +1,1 @@
+"""Samples in POSIX tar shards: write, verify, plan an epoch, read."""

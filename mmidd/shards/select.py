@@ -1,0 +1,62 @@
+"""Which rows of a workspace go into shards: samples and simulations, with their captions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from mmidd.schema import Split
+from mmidd.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rows to shard.
+
+    Attributes:
+        rows: samples and simulations of train, val and test with the columns `face` and
+            `environment`, null where a sample has no caption.
+        no_split: usable samples left out because their source gives them no split.
+    """
+
+    rows: pl.DataFrame
+    no_split: int
+
+    def describe(self) -> str:
+        """One line for people."""
+        captioned = self.rows["face"].is_not_null().sum()
+        left = f"; {self.no_split:,} without a split are left out" if self.no_split else ""
+        return f"{self.rows.height:,} samples, {captioned:,} with captions{left}"
+
+
+def select(workspace: Workspace) -> Selection:
+    """All usable rows that have a split; a simulation takes the captions of its real.
+
+    Where several backends captioned a sample, the last one by name counts.
+    """
+    captions = (
+        workspace.captions().unique("sample_id", keep="last").select("sample_id", "face", "environment")
+    )
+    samples = workspace.samples().with_columns(caption_id=pl.col("sample_id"))
+    simulated = workspace.simulated().with_columns(caption_id=pl.col("base_id"))
+    rows = (
+        pl.concat([samples, simulated], how="diagonal")
+        .join(captions, left_on="caption_id", right_on="sample_id", how="left")
+        .drop("caption_id")
+        .sort("sample_id")
+        .collect()
+    )
+    split = rows["split"] != Split.NONE.value
+    return Selection(rows.filter(split), int((~split).sum()))
+
+
+def read_blob(workspace: Workspace) -> Callable[[dict[str, Any]], bytes]:
+    """Read a row's image from its pack."""
+
+    def read(row: dict[str, Any]) -> bytes:
+        return workspace.read_blob(row["table"], row["pack"], row["offset"], row["length"])
+
+    return read

@@ -1,0 +1,124 @@
+"""Read samples from shards by index, in any order and from any number of processes."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import simplejpeg
+from numpy.typing import NDArray
+
+from mmidd.errors import DataError
+from mmidd.preprocess.decode import decode_still
+from mmidd.schema import Split
+from mmidd.shards.index import ShardIndex, read_entries
+from mmidd.shards.tar import Record, Span, read_record
+from mmidd.spec import PreprocessSpec
+
+_SPAN = tuple(Span.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class ShardSample:
+    """One sample: its key, RGB image uint8 (H, W, 3), and its manifest row with captions."""
+
+    key: str
+    image: NDArray[np.uint8]
+    row: dict[str, Any]
+
+
+class ShardDataset:
+    """The samples of one split, map style; it pickles, and opens shards when first read.
+
+    Args:
+        folder: the folder of shards.
+        split: which samples to read.
+
+    Raises:
+        UsageError: the folder has no index that this version reads.
+    """
+
+    def __init__(self, folder: Path, split: Split) -> None:
+        index = ShardIndex.load(folder)
+        self.folder = folder
+        self.split = split
+        self.spec: PreprocessSpec = index.spec
+        self._entries = read_entries(folder, split).combine_chunks()
+        self._spans = np.stack([self._entries[name].to_numpy() for name in _SPAN], axis=1)
+        self._files: dict[str, int] = {}
+
+    @cached_property
+    def rows(self) -> pl.DataFrame:
+        """Keys and label columns, one row per sample, in the order of the indices."""
+        return pl.DataFrame(self._entries.drop_columns(list(_SPAN)))
+
+    def __len__(self) -> int:
+        return int(self._entries.num_rows)
+
+    def __getitem__(self, index: int) -> ShardSample:
+        """Read and decode one sample.
+
+        Raises:
+            DataError: the record is damaged; names shard and key.
+            IndexError: there is no such sample.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        key, shard = (self._entries[name][index].as_py() for name in ("key", "shard"))
+        try:
+            record = read_record(self._open(shard), key, Span(*self._spans[index].tolist()))
+            return ShardSample(key, decode_image(record), decode_json(record))
+        except DataError as error:
+            raise DataError(error.reason, f"sample {key} in {self.folder / shard}: {error.detail}") from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_files": {}}
+
+    def __del__(self) -> None:
+        for file in self.__dict__.get("_files", {}).values():
+            os.close(file)
+
+    def _open(self, shard: str) -> int:
+        if shard not in self._files:
+            try:
+                self._files[shard] = os.open(self.folder / shard, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise DataError("missing_shard", error.strerror or str(error)) from error
+        return self._files[shard]
+
+
+def decode_image(record: Record) -> NDArray[np.uint8]:
+    """Decode a record's image to RGB uint8 (H, W, 3), upright.
+
+    Raises:
+        DataError: the image is damaged.
+    """
+    data = bytes(record.image)
+    try:
+        plain = record.extension == "jpg" and b"Exif\0" not in data
+        if plain and simplejpeg.decode_jpeg_header(data)[2] not in ("CMYK", "YCCK"):
+            return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB"))
+    except ValueError as error:
+        raise DataError("damaged_image", str(error)) from error
+    return decode_still(data)
+
+
+def decode_json(record: Record) -> dict[str, Any]:
+    """Parse a record's metadata.
+
+    Raises:
+        DataError: it is no JSON object.
+    """
+    try:
+        row = json.loads(bytes(record.json))
+    except ValueError as error:
+        raise DataError("damaged_json", str(error)) from error
+    if not isinstance(row, dict):
+        raise DataError("damaged_json", "not an object")
+    return row

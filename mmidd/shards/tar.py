@@ -1,0 +1,113 @@
+"""POSIX USTAR files: write them reproducibly, read members at known offsets."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from mmidd.errors import DataError
+
+Buffer = bytes | bytearray | memoryview
+
+
+class TarWriter:
+    """A USTAR file whose bytes depend only on the members' names and data.
+
+    Every member is a plain file with mode 0644, time 0 and owner 0. Use it as a context
+    manager: a clean exit writes the end-of-archive record and syncs to disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def __enter__(self) -> TarWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            if error is None:
+                end = 2 * tarfile.BLOCKSIZE
+                self._write(bytes(end + -(self.size + end) % tarfile.RECORDSIZE))
+                self._file.flush()
+                os.fsync(self._file.fileno())
+
+    def add(self, name: str, data: Buffer) -> int:
+        """Append a member and return the offset of its data."""
+        header = tarfile.TarInfo(name)
+        header.size, header.mode = len(data), 0o644
+        self._write(header.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"))
+        offset = self.size
+        self._write(data)
+        self._write(bytes(-len(data) % tarfile.BLOCKSIZE))
+        return offset
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of everything written so far."""
+        return self._hash.hexdigest()
+
+    def _write(self, data: Buffer) -> None:
+        self._file.write(data)
+        self._hash.update(data)
+        self.size += len(data)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a sample's two members lie in its shard: offset and length of their data in bytes."""
+
+    image_offset: int
+    image_length: int
+    json_offset: int
+    json_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A sample as stored: the image's extension and the bytes of both members."""
+
+    extension: str
+    image: memoryview
+    json: memoryview
+
+
+def read_record(file: int, key: str, span: Span) -> Record:
+    """Read one sample with a single `pread` and check its tar headers.
+
+    Args:
+        file: descriptor of the shard.
+        key: the key that the members must have.
+        span: where the index says they lie.
+
+    Raises:
+        DataError: the shard ends early, or has something else at these offsets.
+    """
+    start = span.image_offset - tarfile.BLOCKSIZE
+    try:
+        data = memoryview(os.pread(file, span.json_offset + span.json_length - start, start))
+    except (OSError, OverflowError, ValueError) as error:
+        raise DataError("unreadable", str(error)) from error
+    json_start = span.json_offset - start
+    if len(data) < json_start + span.json_length:
+        raise DataError("truncated", f"the shard ends before byte {span.json_offset + span.json_length}")
+    extension = _check_header(data[: tarfile.BLOCKSIZE], key, span.image_length)
+    if _check_header(data[json_start - tarfile.BLOCKSIZE : json_start], key, span.json_length) != "json":
+        raise DataError("bad_header", "no JSON member follows the image")
+    return Record(extension, data[tarfile.BLOCKSIZE :][: span.image_length], data[json_start:])
+
+
+def _check_header(block: memoryview, key: str, length: int) -> str:
+    """Check a member's header against the index; gives the extension."""
+    name = bytes(block[:100]).rstrip(b"\0").decode("ascii", "replace")
+    stem, _, extension = name.partition(".")
+    if bytes(block[257:262]) != b"ustar" or stem != key or bytes(block[124:135]) != b"%011o" % length:
+        raise DataError("bad_header", f"found {name!r} where {key} should be")
+    return extension

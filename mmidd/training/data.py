@@ -1,0 +1,181 @@
+"""Training and validation samples as batches, in an order fixed by (seed, epoch)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mmidd.errors import UsageError
+from mmidd.schema import ForgeryType, Label, Split
+from mmidd.shards.plan import EpochPlan, balance_groups
+from mmidd.shards.stream import ShardDataset
+from mmidd.training.augment import augment, resize, sample_generator
+from mmidd.training.config import TrainConfig
+
+
+class Sample(Protocol):
+    """One crop: key, RGB image (H, W, 3) uint8, and its manifest row with captions."""
+
+    @property
+    def key(self) -> str: ...  # noqa: D102
+    @property
+    def image(self) -> NDArray[np.uint8]: ...  # noqa: D102
+    @property
+    def row(self) -> dict[str, Any]: ...  # noqa: D102
+
+
+class Samples(Protocol):
+    """Random access to the samples of one split; `rows` has one row per sample, in order."""
+
+    @property
+    def split(self) -> Split: ...  # noqa: D102
+    @property
+    def rows(self) -> pl.DataFrame: ...  # noqa: D102
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+class TrainingData:
+    """The only thing training reads: a training and a validation split, never test data.
+
+    Raises:
+        UsageError: another split, an empty split, or a split with a single class.
+    """
+
+    def __init__(self, train: Samples, val: Samples) -> None:
+        for samples, wanted in ((train, Split.TRAIN), (val, Split.VAL)):
+            if samples.split is not wanted:
+                raise UsageError(
+                    f"training takes the {wanted} split here, not {samples.split}; pass {wanted} shards"
+                )
+            labels = set(samples.rows["label"].to_list())
+            if labels != {Label.REAL.value, Label.FAKE.value}:
+                found = " and ".join(sorted(labels)) or "no"
+                raise UsageError(
+                    f"the {wanted} split holds {found} samples only; ingest real and fake data into it"
+                )
+        self.train = train
+        self.val = val
+
+    def fingerprint(self) -> str:
+        """Hash of the keys of both splits in order; a run is resumed on the same data only."""
+        digest = hashlib.sha256()
+        for samples in (self.train, self.val):
+            digest.update("\n".join(samples.rows["key"].to_list()).encode() + b"\n\n")
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples side by side: images (B, S, S, 3) uint8; label and type (B,) int64."""
+
+    images: Tensor
+    label: Tensor
+    type: Tensor
+    face_caption: tuple[str | None, ...]
+    environment_caption: tuple[str | None, ...]
+    sample_id: tuple[str, ...]
+    video_id: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, part: slice) -> Batch:
+        return Batch(**{name: value[part] for name, value in vars(self).items()})
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch with its tensors on a device."""
+        return replace(
+            self, images=self.images.to(device), label=self.label.to(device), type=self.type.to(device)
+        )
+
+
+def train_batches(data: TrainingData, config: TrainConfig, epoch: int, start: int) -> Iterator[Batch]:
+    """Augmented batches of an epoch from batch number `start` on; the last may be smaller."""
+    dataset = _Augmented(data.train, config, epoch, image_size(config))
+    batches = enumerate(_plan(data, config, epoch).batches(start), start)
+    return _load(dataset, [[(number, i) for i in batch] for number, batch in batches], config.workers)
+
+
+def steps_per_epoch(data: TrainingData, config: TrainConfig) -> int:
+    """Batches in an epoch, the same in all."""
+    return _plan(data, config, 0).steps
+
+
+def eval_batches(samples: Samples, size: int, batch: int) -> Iterator[Batch]:
+    """Batches of unchanged samples in their own order."""
+    starts = range(0, len(samples), batch)
+    numbered = [[(0, i) for i in range(start, min(start + batch, len(samples)))] for start in starts]
+    return _load(_Plain(samples, size), numbered, workers=0)
+
+
+def image_size(config: TrainConfig) -> int:
+    """Side in pixels of what the network sees."""
+    if config.backbone.shape is not None:
+        return config.backbone.shape.vision.image_size
+    import open_clip
+
+    known = open_clip.get_model_config(config.backbone.name)
+    if known is None:
+        raise UsageError(f"open_clip knows no model {config.backbone.name!r}; see open_clip.list_models()")
+    return int(known["vision_cfg"]["image_size"])
+
+
+def open_data(shards_dir: Path) -> TrainingData:
+    """The training and validation splits of a folder of shards."""
+    return TrainingData(ShardDataset(shards_dir, Split.TRAIN), ShardDataset(shards_dir, Split.VAL))
+
+
+_Key = tuple[int, int]  # number of the batch, index of the sample
+_Item = tuple[NDArray[np.uint8], Sample]
+
+
+class _Augmented(Dataset[_Item]):
+    def __init__(self, samples: Samples, config: TrainConfig, epoch: int, size: int) -> None:
+        self.samples, self.config, self.epoch, self.size = samples, config, epoch, size
+
+    def __getitem__(self, key: _Key) -> _Item:
+        batch, index = key
+        sample = self.samples[index]
+        rng = sample_generator(self.config.seed, self.epoch, batch, sample.key)
+        return resize(augment(sample.image, self.config.augment, rng), self.size), sample
+
+
+class _Plain(Dataset[_Item]):
+    def __init__(self, samples: Samples, size: int) -> None:
+        self.samples, self.size = samples, size
+
+    def __getitem__(self, key: _Key) -> _Item:
+        sample = self.samples[key[1]]
+        return resize(sample.image, self.size), sample
+
+
+def _plan(data: TrainingData, config: TrainConfig, epoch: int) -> EpochPlan:
+    return EpochPlan(balance_groups(data.train.rows, config.balance), config.seed, epoch, config.batch)
+
+
+def _load(dataset: Dataset[_Item], batches: list[list[_Key]], workers: int) -> Iterator[Batch]:
+    return iter(DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=_collate))
+
+
+def _collate(items: list[_Item]) -> Batch:
+    rows = [sample.row for _, sample in items]
+    return Batch(
+        images=torch.from_numpy(np.stack([image for image, _ in items])),
+        label=torch.tensor([int(row["label"] == Label.FAKE) for row in rows]),
+        type=torch.tensor([ForgeryType(row["type"]).index for row in rows]),
+        face_caption=tuple(row.get("face") for row in rows),
+        environment_caption=tuple(row.get("environment") for row in rows),
+        sample_id=tuple(sample.key for _, sample in items),
+        video_id=tuple(row["video_id"] or sample.key for (_, sample), row in zip(items, rows, strict=True)),
+    )

@@ -1,0 +1,76 @@
+"""Where training reports to: the caller's live view, and the run's own logs."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from mmidd.errors import StorageError
+
+
+class Reporter(Protocol):
+    """The caller's view of a run; every method may do nothing."""
+
+    def on_start(self, total_steps: int, first_step: int, trained: int, parameters: int, device: str) -> None:
+        """A run starts at `first_step`; `trained` of `parameters` weights learn, on `device`."""
+
+    def on_step(
+        self, step: int, total: int, terms: Mapping[str, float], lr: float, samples_per_s: float
+    ) -> None:
+        """Step `step` of `total` is done; `terms` holds `total` and the loss parts."""
+
+    def on_skipped(self, step: int, skipped: int) -> None:
+        """A step was skipped because loss or gradient were not finite; `skipped` in all."""
+
+    def on_validation(self, epoch: int, metrics: Mapping[str, float], is_best: bool) -> None:
+        """An epoch was validated."""
+
+
+class SilentReporter:
+    """Reports nothing."""
+
+    def on_start(self, total_steps: int, first_step: int, trained: int, parameters: int, device: str) -> None:
+        """Do nothing."""
+
+    def on_step(
+        self, step: int, total: int, terms: Mapping[str, float], lr: float, samples_per_s: float
+    ) -> None:
+        """Do nothing."""
+
+    def on_skipped(self, step: int, skipped: int) -> None:
+        """Do nothing."""
+
+    def on_validation(self, epoch: int, metrics: Mapping[str, float], is_best: bool) -> None:
+        """Do nothing."""
+
+
+class Log:
+    """`metrics.jsonl` and TensorBoard events of a run."""
+
+    def __init__(self, run_dir: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tensorboard's own imports warn
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(run_dir / "tensorboard"))
+        self._file = (run_dir / "metrics.jsonl").open("a", encoding="utf-8")
+
+    def write(self, event: str, step: int, values: Mapping[str, float]) -> None:
+        """One line and one point per value; `event` is the prefix, such as train or val."""
+        try:
+            self._file.write(json.dumps({"event": event, "step": step, **values}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {self._file.name}: {error.strerror}; free space and resume"
+            ) from error
+        for name, value in values.items():
+            self._board.add_scalar(f"{event}/{name}", value, step)
+
+    def close(self) -> None:
+        """Close both logs."""
+        self._file.close()
+        self._board.close()

@@ -1,0 +1,19 @@
+"""One module per method."""
+
+from __future__ import annotations
+
+from mmidd.training.config import LnclipConfig, Sd2Config, TrainConfig
+from mmidd.training.tasks.base import Task
+from mmidd.training.tasks.lnclip import Lnclip
+from mmidd.training.tasks.sd2 import Sd2
+
+
+def build_task(config: TrainConfig) -> Task:  # type: ignore[type-arg]
+    """The method of a configuration, with its initial weights."""
+    match config:
+        case LnclipConfig():
+            return Lnclip(config)
+        case Sd2Config():
+            return Sd2(config)
+        case _:
+            raise TypeError(f"no task for {type(config).__name__}")

@@ -1,0 +1,110 @@
+"""The task contract: what a method gives the loop, the evaluator and the predictor."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mmidd.training.augment import resize
+from mmidd.training.config import TrainConfig
+from mmidd.training.data import Batch, image_size
+from mmidd.training.models.clip import MEAN, STD
+
+ConfigT = TypeVar("ConfigT", bound=TrainConfig)
+Features = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """The loss to minimise and its named parts, all scalars; parts are for the log."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+    def values(self) -> dict[str, float]:
+        """Total and parts as floats."""
+        return {name: float(value.detach()) for name, value in {"total": self.total, **self.parts}.items()}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """`fake`: P(fake) in [0, 1], float32 (B,); `types`: probabilities of the five types (B, 5)."""
+
+    fake: NDArray[np.float32]
+    types: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters with their own top learning rate."""
+
+    lr: float
+    parameters: list[nn.Parameter]
+
+
+class Task(nn.Module, ABC, Generic[ConfigT]):
+    """A method: networks, losses, what is trained, and how an image is scored.
+
+    `forward` encodes one (micro-)batch into features; `losses` sees the features of the
+    whole batch, so that contrastive terms span it whatever the memory allows.
+    """
+
+    config: ConfigT
+    size: int
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: ConfigT) -> None:
+        super().__init__()
+        self.config = config
+        self.size = image_size(config)
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Features:
+        """Features of a batch, each (B, ...)."""
+
+    @abstractmethod
+    def losses(self, features: Features, batch: Batch, generator: torch.Generator) -> LossTerms:
+        """Losses of a whole batch; `generator` (CPU) is the only source of randomness."""
+
+    @abstractmethod
+    def score_pixels(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """P(fake) (B,) and type probabilities (B, 5) or None of uint8 images (B, S, S, 3)."""
+
+    @abstractmethod
+    def groups(self) -> list[Group]:
+        """Every trained parameter, once, with its learning rate."""
+
+    def score(self, images: Tensor) -> Scores:
+        """Scores of uint8 images (B, S, S, 3), in evaluation mode, without gradients."""
+        mode = self.training
+        self.eval()
+        with torch.inference_mode():
+            fake, types = self.score_pixels(images.to(self.mean.device))
+        self.train(mode)
+        return Scores(_array(fake), None if types is None else _array(types))
+
+    def prepare(self, crops: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """RGB crops of any size as uint8 images (B, S, S, 3)."""
+        return torch.from_numpy(np.stack([resize(crop, self.size) for crop in crops]))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 (B, S, S, 3) to the network's float input (B, 3, S, S)."""
+        return (images.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """Trained parameters by name; only these are saved."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+
+def _array(values: Tensor) -> NDArray[np.float32]:
+    return values.float().cpu().numpy()

@@ -1,0 +1,118 @@
+"""SD2 (OpenReview hNd5L7WnjC): CLIP with LoRA on both towers, CLAM, and three text losses.
+
+Images are classified by their cosine to five class texts (L_C), the class texts are driven
+apart (L_S), and images are contrasted with their face and environment captions (L_D).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import yaml
+from torch import Tensor, nn
+
+from mmidd.errors import UsageError
+from mmidd.schema import ForgeryType
+from mmidd.training import losses
+from mmidd.training.config import Sd2Config
+from mmidd.training.data import Batch
+from mmidd.training.models.clam import Clam, layer_tokens
+from mmidd.training.models.clip import add_lora, encode_text, load_clip
+from mmidd.training.tasks.base import Features, Group, LossTerms, Task
+
+
+class Sd2(Task[Sd2Config]):
+    """The `sd2` method; score is 1 - softmax(tau·cos)[REAL] over the plain class texts."""
+
+    def __init__(self, config: Sd2Config) -> None:
+        super().__init__(config)
+        self.clip: Any = load_clip(config.backbone, config.seed)
+        if config.trainable == "lora":
+            self.clip = add_lora(self.clip, config.lora)
+        width, embed_dim = self.clip.visual.proj.shape
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.clam = Clam(width, embed_dim, config.clam_heads, config.adapter_width, config.adapter)
+        self.clip.logit_scale.requires_grad_(True)
+        self.contrast_log_scale = nn.Parameter(torch.tensor(math.log(config.contrast_scale)))
+        self.contrast_bias = nn.Parameter(torch.tensor(config.contrast_bias))
+
+    def forward(self, batch: Batch) -> Features:
+        """Unit features (B, embed_dim) of images `f`, face texts `face`, environment texts `environment`."""
+        faces, environments = _captions(batch.face_caption), _captions(batch.environment_caption)
+        texts = sorted({*faces, *environments})
+        encoded = encode_text(self.clip, texts)
+        place = {text: i for i, text in enumerate(texts)}
+        return {
+            "f": self._encode(batch.images),
+            "face": encoded[[place[text] for text in faces]],
+            "environment": encoded[[place[text] for text in environments]],
+        }
+
+    def losses(self, features: Features, batch: Batch, generator: torch.Generator) -> LossTerms:
+        """alpha·L_C + L_S + L_D; pairs with an equal caption or video are not negatives."""
+        f, u = features["f"], self._class_texts(generator)
+        scale = self.contrast_log_scale.exp()
+        parts = {
+            "type": losses.type_classification(f, batch.type, u, self.clip.logit_scale.exp()),
+            "separation": losses.label_separation(u),
+        }
+        captions = {"face": batch.face_caption, "environment": batch.environment_caption}
+        for name, texts in captions.items():
+            ignore = (_equal(texts) | _equal(batch.video_id)).to(f.device)
+            parts[name] = losses.sigmoid_contrast(f, features[name], scale, self.contrast_bias, ignore)
+        rest = parts["separation"] + parts["face"] + parts["environment"]
+        return LossTerms(self.config.alpha * parts["type"] + rest, parts)
+
+    def score_pixels(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """1 - P(REAL) and the five probabilities."""
+        u = encode_text(self.clip, [_labels()[kind][0] for kind in ForgeryType])
+        types = (self.clip.logit_scale.exp() * self._encode(images) @ u.T).softmax(dim=-1)
+        return 1 - types[:, ForgeryType.REAL.index], types
+
+    def groups(self) -> list[Group]:
+        """Tower weights (LoRA, or all) at `lr`; CLAM and both scales at `new_lr`."""
+        optim = self.config.optim
+        new = [self.clip.logit_scale, self.contrast_log_scale, self.contrast_bias, *self.clam.parameters()]
+        known = {id(p) for p in new}
+        towers = [p for p in self.clip.parameters() if p.requires_grad and id(p) not in known]
+        return [Group(optim.lr, towers), Group(optim.new_lr or optim.lr, new)]
+
+    def _encode(self, images: Tensor) -> Tensor:
+        tokens = layer_tokens(self.clip.visual, self.normalise(images))
+        return F.normalize(self.clam(tokens, self.clip.visual.proj).float(), dim=-1)
+
+    def _class_texts(self, generator: torch.Generator) -> Tensor:
+        groups = [_labels()[kind] for kind in ForgeryType]
+        if self.config.label_mode == "sample":
+            picks = [int(torch.randint(len(group), (), generator=generator)) for group in groups]
+            return encode_text(self.clip, [group[i] for group, i in zip(groups, picks, strict=True)])
+        means = [encode_text(self.clip, list(group)).mean(dim=0) for group in groups]
+        return F.normalize(torch.stack(means), dim=-1)
+
+
+@cache
+def _labels() -> dict[ForgeryType, tuple[str, ...]]:
+    """Sentences of each class; the first is the plain one used for inference."""
+    text = (resources.files("mmidd.training.presets") / "labels.yaml").read_text(encoding="utf-8")
+    return {ForgeryType(kind): tuple(sentences) for kind, sentences in yaml.safe_load(text).items()}
+
+
+def _captions(texts: tuple[str | None, ...]) -> list[str]:
+    if not all(texts):
+        raise UsageError(
+            "sd2 needs captions, and the shards lack them; run `mmidd caption`, then `mmidd shard`"
+        )
+    return [text for text in texts if text]
+
+
+def _equal(values: tuple[str | None, ...]) -> Tensor:
+    """(n, n) booleans: different positions with equal values."""
+    number = {value: i for i, value in enumerate(dict.fromkeys(values))}
+    ids = torch.tensor([number[value] for value in values])
+    return (ids[:, None] == ids[None, :]) & ~torch.eye(len(ids), dtype=torch.bool)

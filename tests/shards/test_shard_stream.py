@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from shard_world import World
+from torch.utils.data import DataLoader
+
+from mmidd.errors import DataError
+from mmidd.schema import Split
+from mmidd.shards.index import read_entries
+from mmidd.shards.plan import EpochPlan, balance_groups
+from mmidd.shards.stream import ShardDataset, ShardSample, decode_image
+from mmidd.shards.tar import Record
+
+
+def test_samples_are_those_of_the_split(world: World, shards: Path) -> None:
+    dataset = ShardDataset(shards, Split.VAL)
+    expected = world.rows.filter(pl.col("split") == "val")
+    assert len(dataset) == len(dataset.rows) == expected.height
+    assert set(dataset.rows["key"]) == set(expected["sample_id"])
+    for i in range(len(dataset)):
+        sample = dataset[i]
+        row = expected.row(by_predicate=pl.col("sample_id") == sample.key, named=True)
+        assert dataset.rows["key"][i] == sample.key == sample.row["sample_id"]
+        assert dataset.rows["label"][i] == sample.row["label"] == row["label"]
+        assert sample.row["face"] == row["face"]
+        reference = np.asarray(Image.open(BytesIO(world.blobs[sample.key])))
+        assert sample.image.dtype == np.uint8
+        assert np.abs(sample.image.astype(int) - reference).max() <= 1
+
+
+def test_the_spec_travels(world: World, shards: Path) -> None:
+    assert ShardDataset(shards, Split.TRAIN).spec == world.spec
+
+
+def test_an_absent_split_is_empty_and_indices_are_checked(shards: Path) -> None:
+    dataset = ShardDataset(shards, Split.TEST)
+    assert len(dataset) == 0
+    with pytest.raises(IndexError):
+        dataset[0]
+
+
+def test_a_used_dataset_pickles(shards: Path) -> None:
+    dataset = ShardDataset(shards, Split.TRAIN)
+    first = dataset[0]
+    again = pickle.loads(pickle.dumps(dataset))[0]
+    assert again.key == first.key
+    assert np.array_equal(again.image, first.image)
+
+
+def test_worker_processes_read_the_plan(shards: Path) -> None:
+    dataset = ShardDataset(shards, Split.TRAIN)
+    dataset[0]
+    plan = EpochPlan(balance_groups(dataset.rows, "label"), seed=1, epoch=0, batch=8)
+    loader: Iterable[list[str]] = DataLoader(
+        dataset,  # type: ignore[arg-type]  # map style by shape, not by inheritance
+        batch_sampler=plan.batches(),
+        num_workers=2,
+        collate_fn=_keys,
+    )
+    keys = [key for batch in loader for key in batch]
+    assert keys == [dataset.rows["key"][int(i)] for i in plan.order]
+
+
+def _keys(samples: list[ShardSample]) -> list[str]:
+    return [sample.key for sample in samples]
+
+
+@pytest.mark.parametrize("damage", ["header", "image", "json", "truncated", "missing"])
+def test_a_damaged_record_names_shard_and_key(shards: Path, damage: str) -> None:
+    dataset = ShardDataset(shards, Split.TRAIN)
+    entry = pl.DataFrame(read_entries(shards, Split.TRAIN)).row(3, named=True)
+    path = shards / entry["shard"]
+    data = bytearray(path.read_bytes())
+    match damage:
+        case "header":
+            data[entry["image_offset"] - 512] = 0
+        case "image":
+            data[entry["image_offset"] : entry["image_offset"] + 40] = bytes(40)
+        case "json":
+            data[entry["json_offset"]] = 0
+        case "truncated":
+            del data[entry["json_offset"] + 2 :]
+    path.write_bytes(data)
+    if damage == "missing":
+        path.unlink()
+    with pytest.raises(DataError) as error:
+        dataset[3]
+    assert entry["shard"] in str(error.value)
+    assert entry["key"] in str(error.value)
+
+
+@pytest.mark.parametrize("extension", ["png", "webp"])
+def test_lossless_encodings_decode_to_the_same_pixels(extension: str) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
+    buffer = BytesIO()
+    Image.fromarray(image).save(buffer, extension, **({"lossless": True} if extension == "webp" else {}))
+    assert np.array_equal(
+        decode_image(Record(extension, memoryview(buffer.getvalue()), memoryview(b"{}"))), image
+    )
+
+
+def test_grey_cmyk_and_turned_jpegs_become_upright_rgb() -> None:
+    red = Image.new("RGB", (16, 8), (200, 30, 30))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for image, options, shape in (
+        (red, {}, (8, 16, 3)),
+        (red.convert("L"), {}, (8, 16, 3)),
+        (red.convert("CMYK"), {}, (8, 16, 3)),
+        (red, {"exif": turned}, (16, 8, 3)),
+    ):
+        buffer = BytesIO()
+        image.save(buffer, "jpeg", quality=95, **options)
+        decoded = decode_image(Record("jpg", memoryview(buffer.getvalue()), memoryview(b"{}")))
+        assert decoded.shape == shape
+        want = (200, 30, 30) if image.mode != "L" else (81, 81, 81)
+        assert np.abs(decoded.astype(int) - want).max() < 12
+
+
+def test_reading_shards_imports_no_torch() -> None:
+    modules = "mmidd.shards.stream, mmidd.shards.writer, mmidd.shards.verify, mmidd.shards.plan"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

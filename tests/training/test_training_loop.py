@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from training_world import memory_data, small_config
+
+from mmidd.errors import MmiddError, StorageError, UsageError
+from mmidd.spec import PreprocessSpec
+from mmidd.training import checkpoint
+from mmidd.training.checkpoint import load_run, start_run, trained_state
+from mmidd.training.config import Optim, TrainConfig
+from mmidd.training.data import Batch, TrainingData
+from mmidd.training.loop import Loop, TrainResult
+from mmidd.training.report import SilentReporter
+from mmidd.training.schedule import lr_factor
+from mmidd.training.tasks import build_task
+from mmidd.training.tasks.base import Features, Group, LossTerms, Task
+from mmidd.training.validate import validate
+
+
+class Recorder(SilentReporter):
+    def __init__(self, on_step: Callable[[int], None] = lambda step: None) -> None:
+        self.losses: list[float] = []
+        self.validations: list[tuple[int, dict[str, float], bool]] = []
+        self.skipped = 0
+        self.act = on_step
+
+    def on_step(
+        self, step: int, total: int, terms: Mapping[str, float], lr: float, samples_per_s: float
+    ) -> None:
+        self.losses.append(terms["total"])
+        self.act(step)
+
+    def on_skipped(self, step: int, skipped: int) -> None:
+        self.skipped = skipped
+
+    def on_validation(self, epoch: int, metrics: Mapping[str, float], is_best: bool) -> None:
+        self.validations.append((epoch, dict(metrics), is_best))
+
+
+def fit(
+    config: TrainConfig,
+    run_dir: Path,
+    reporter: Recorder | None = None,
+    resume: bool = False,
+    task: Task[Any] | None = None,
+    data: TrainingData | None = None,
+) -> tuple[TrainResult, Task[Any]]:
+    task = task or build_task(config)
+    if not resume:
+        start_run(run_dir, config, PreprocessSpec.model_validate({"margin": 1.5}))
+    return Loop(task, data or memory_data(), config, run_dir, reporter or Recorder()).run(resume), task
+
+
+def log_of(run_dir: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses_of(run_dir: Path) -> list[float]:
+    return [line["total"] for line in log_of(run_dir) if line["event"] == "train"]
+
+
+def stop_at(step: int, number: int) -> Recorder:
+    return Recorder(lambda now: os.kill(os.getpid(), number) if now == step else None)
+
+
+@pytest.mark.parametrize(
+    ("method", "step", "number"), [("lnclip", 2, signal.SIGTERM), ("sd2", 4, signal.SIGINT)]
+)
+def test_interrupted_and_resumed_equals_uninterrupted(
+    method: str, step: int, number: int, tmp_path: Path
+) -> None:
+    config = small_config(method, "micro_batch=3", "checkpoint_steps=1")
+    whole, expected = fit(config, tmp_path / "whole")
+    first, _ = fit(config, tmp_path / "parts", stop_at(step, number))
+    assert first.interrupted
+    assert first.steps == step
+    second, task = fit(config, tmp_path / "parts", resume=True)
+    assert not second.interrupted
+    assert second.steps == whole.steps == second.total_steps
+    for name, tensor in trained_state(expected).items():
+        assert torch.equal(tensor, trained_state(task)[name]), name
+    logs = [
+        [line["total"] for line in log_of(tmp_path / run) if line["event"] == "train"]
+        for run in ("whole", "parts")
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_handlers_of_signals_are_put_back(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    fit(small_config("lnclip", "epochs=1"), tmp_path)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_a_finished_run_is_not_trained_further(tmp_path: Path) -> None:
+    config = small_config("lnclip", "epochs=1")
+    first, _ = fit(config, tmp_path)
+    recorder = Recorder()
+    again, _ = fit(config, tmp_path, recorder, resume=True)
+    assert (again, recorder.losses) == (first, [])
+
+
+@pytest.mark.parametrize("method", ["lnclip", "sd2"])
+def test_both_methods_learn_a_visible_square(method: str, tmp_path: Path) -> None:
+    config = small_config(
+        method, "epochs=100", "max_steps=60", "optim.lr=5e-3", "optim.new_lr=2e-2", "augment.affine_p=0"
+    )
+    result, _ = fit(config, tmp_path)
+    assert result.video_auc == 1.0
+
+
+def test_the_best_epoch_is_what_is_kept_and_loaded(tmp_path: Path) -> None:
+    recorder, data = Recorder(), memory_data()
+    result, _ = fit(small_config("lnclip", "epochs=4"), tmp_path, recorder, data=data)
+    best = [epoch for epoch, _, is_best in recorder.validations if is_best][-1]
+    metrics = recorder.validations[best][1]
+    assert (result.best_epoch, result.video_auc) == (best, metrics["video_auc"])
+    assert metrics["video_auc"] == max(m["video_auc"] for _, m, _ in recorder.validations)
+    run = load_run(tmp_path)
+    assert validate(run.task, data.val, 8) == pytest.approx(metrics)
+    assert (run.method, run.spec.margin) == ("lnclip", 1.5)
+    crops = [np.zeros((60, 60, 3), np.uint8), np.full((256, 200, 3), 90, np.uint8)]
+    assert run.score(crops).fake.shape == (2,)
+
+
+def test_video_auc_is_that_of_the_mean_over_frames() -> None:
+    data = memory_data()
+    task = build_task(small_config("lnclip"))
+    frames = task.score(task.prepare([data.val[i].image for i in range(len(data.val))])).fake
+    means, labels = frames.reshape(-1, 2).mean(axis=1), np.array([n % 5 > 0 for n in range(10)])
+    wins = [(f > r) + 0.5 * (f == r) for f in means[labels] for r in means[~labels]]
+    assert validate(task, data.val, 3)["video_auc"] == pytest.approx(np.mean(wins))
+
+
+class Broken(Task[TrainConfig]):
+    """Gives a loss that is not finite at the steps named."""
+
+    def __init__(self, config: TrainConfig, bad: set[int]) -> None:
+        super().__init__(config)
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.bad, self.calls = bad, 0
+
+    def forward(self, batch: Batch) -> Features:
+        return {"x": self.weight.expand(len(batch))}
+
+    def losses(self, features: Features, batch: Batch, generator: torch.Generator) -> LossTerms:
+        self.calls += 1
+        factor = math.nan if self.calls in self.bad else 1.0
+        return LossTerms(features["x"].mean() * factor, {})
+
+    def score_pixels(self, images: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return images.float().mean(dim=(1, 2, 3)) / 255, None
+
+    def groups(self) -> list[Group]:
+        return [Group(1e-2, [self.weight])]
+
+
+def test_a_step_that_is_not_finite_is_skipped_counted_and_logged(tmp_path: Path) -> None:
+    config, recorder = small_config("lnclip", "epochs=1"), Recorder()
+    result, task = fit(config, tmp_path, recorder, task=Broken(config, {2}))
+    assert (result.skipped, recorder.skipped) == (1, 1)
+    assert len(recorder.losses) == result.total_steps - 1
+    assert all(p.isfinite().all() for p in task.parameters())
+    events = [line["event"] for line in log_of(tmp_path)]
+    assert events.count("skipped") == 1
+
+
+def test_too_many_such_steps_in_a_row_end_the_run(tmp_path: Path) -> None:
+    config = small_config("lnclip", "epochs=9", "max_bad_steps=3")
+    with pytest.raises(MmiddError, match=r"optim\.lr"):
+        fit(config, tmp_path, task=Broken(config, set(range(3, 99))))
+
+
+def test_bad_runs_are_one_line(tmp_path: Path) -> None:
+    config = small_config("lnclip", "epochs=1")
+    fit(config, tmp_path)
+    with pytest.raises(UsageError, match="already holds a run"):
+        fit(config, tmp_path)
+    with pytest.raises(UsageError, match="another configuration"):
+        fit(small_config("lnclip", "epochs=3"), tmp_path, resume=True)
+    with pytest.raises(UsageError, match="other data"):
+        fit(config, tmp_path, resume=True, data=memory_data(15))
+    (tmp_path / "weights.safetensors").write_bytes(b"broken")
+    with pytest.raises(UsageError, match="damaged"):
+        load_run(tmp_path)
+    (tmp_path / "weights.safetensors").unlink()
+    with pytest.raises(UsageError, match="has no weights"):
+        load_run(tmp_path)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    fit(small_config("lnclip", "epochs=1"), tmp_path)
+    other = build_task(small_config("sd2"))
+    with pytest.raises(UsageError, match="do not fit"):
+        checkpoint.load_trained(other, trained_state(load_run(tmp_path).task))
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, task = fit(small_config("lnclip", "epochs=1"), tmp_path)
+    before = (tmp_path / "weights.safetensors").read_bytes()
+
+    def full(tensors: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(StorageError, match="No space left"):
+        checkpoint.save_weights(tmp_path, task)
+    assert (tmp_path / "weights.safetensors").read_bytes() == before
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_saved_weights_are_only_what_was_trained(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    fit(small_config("lnclip", "epochs=1", "trainable=layernorm"), tmp_path)
+    assert len(load_file(tmp_path / "weights.safetensors")) == 2 * (2 + 2 * 2) + 2
+
+
+def test_the_schedule_warms_up_and_decays_in_each_cycle() -> None:
+    optim = Optim(lr=3e-4, min_lr=1e-5, warmup=0.1, cycle_epochs=10)
+    factors = [lr_factor(step, 200, 10, optim) for step in range(200)]
+    assert factors[:100] == factors[100:]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[9] == factors[10] == 1
+    assert factors[55] == pytest.approx((1 + 1 / 30) / 2)
+    assert factors[99] == pytest.approx(1 / 30, abs=1e-3)
+    assert np.diff(factors[:10]).min() > 0 > np.diff(factors[10:100]).max()
+    flat = Optim(lr=1.0, min_lr=1.0, warmup=0)
+    assert {lr_factor(step, 7, 3, flat) for step in range(7)} == {1.0}
