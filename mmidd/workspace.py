@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,7 +139,7 @@ class Workspace:
                 f"{self._settings} pins an invalid spec ({error.errors()[0]['msg']}); mend it"
             ) from error
 
-    def pin(self, asked: dict[str, object]) -> PreprocessSpec:
+    def pin(self, asked: Mapping[str, object]) -> PreprocessSpec:
         """The spec to ingest with: pinned now if the workspace is new, else the pinned one.
 
         Args:

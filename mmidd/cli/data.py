@@ -42,7 +42,9 @@ def ingest(
     frames: Annotated[int | None, typer.Option(help="Frames per video, uniform (default: 32).")] = None,
     margin: Annotated[float | None, typer.Option(help="Crop side over face box side (default: 1.3).")] = None,
     size: Annotated[int | None, typer.Option(help="Crop side in pixels (default: 256).")] = None,
-    align: Annotated[bool | None, typer.Option("--align/--no-align", help="Align by landmarks (default: no).")] = None,
+    align: Annotated[
+        bool | None, typer.Option("--align/--no-align", help="Align by landmarks (default: no).")
+    ] = None,
     encoding: Annotated[str | None, typer.Option(help="jpeg, png or webp (default: jpeg).")] = None,
     quality: Annotated[int | None, typer.Option(help="JPEG quality (default: 95).")] = None,
     workers: opt.Workers = None,

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import Progress
 
 from mmidd.cli import options as opt
-from mmidd.cli.console import emit, find_run, open_workspace, out, say
+from mmidd.cli.console import emit, err, find_run, open_workspace, out, say
 from mmidd.errors import UsageError
+from mmidd.schema import Split
 
 
 def train(
@@ -69,16 +71,39 @@ def train(
 def evaluate(
     run: Annotated[str, typer.Argument(help="Name or folder of a run.")],
     workspace: opt.Workspace = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of shards (default: the workspace's).")] = None,
+    split: Annotated[Split, typer.Option(help="Split to report.")] = Split.TEST,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Score the test split, print the table and write a one-file HTML report.
+    """Score a split, print the table and write a one-file HTML report.
 
-    Thresholds come from the validation split, never from the test split.
+    Every score goes to Parquet first and every number comes from that file, with its protocol and a
+    95% interval. Thresholds are fitted on the validation split, never on the test split.
 
     Example:
       mmidd eval sd2-tiny
     """
-    raise NotImplementedError
+    from mmidd.evaluation.evaluate import evaluate as score
+    from mmidd.evaluation.evaluate import evaluation_dir
+    from mmidd.evaluation.results import REPORT_FILE
+    from mmidd.evaluation.view import summary_table
+
+    home = open_workspace(workspace)
+    run_dir, shards = find_run(home, run), data or home.shards_dir
+    with Progress(console=err, disable=as_json, transient=True) as progress:
+        task = progress.add_task(f"score {run_dir.name}", total=None)
+        evaluation = score(
+            run_dir,
+            shards,
+            split,
+            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    report = evaluation_dir(run_dir, shards) / REPORT_FILE
+    if as_json:
+        emit({**evaluation.model_dump(mode="json"), "report": str(report)})
+        return
+    out.print(summary_table(evaluation))
+    say(f"report: {report}")
 
 
 def detect(
@@ -89,10 +114,25 @@ def detect(
 ) -> None:
     """Say of an image, a video or every file of a folder whether the face is real or fake.
 
-    Faces are cropped exactly as in training.
+    Faces are found and cropped exactly as in training. A file without a verdict is listed with the
+    reason, and the exit code is then 1.
 
     Examples:
       mmidd detect clip.mp4 --run sd2-tiny
       mmidd detect ./inbox --run sd2-tiny --json
     """
-    raise NotImplementedError
+    from mmidd.detection.predictor import Predictor
+
+    run_dir = (
+        Path(run)
+        if run and (Path(run) / "config.yaml").is_file()
+        else find_run(open_workspace(workspace), run)
+    )
+    verdicts = []
+    for verdict in Predictor.load(run_dir).detect(path):
+        verdicts.append(verdict)
+        say(verdict.describe(), quiet=as_json)
+    if as_json:
+        emit([verdict.model_dump(mode="json") for verdict in verdicts])
+    if any(verdict.error for verdict in verdicts):
+        raise typer.Exit(1)

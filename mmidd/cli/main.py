@@ -27,13 +27,16 @@ app = typer.Typer(
     "MMIDD_WORKSPACE says. Try it all on synthetic data: [b]mmidd demo[/b].",
 )
 app.add_typer(sources.app, name="sources")
-for command in (data.ingest, data.caption, data.simulate, data.shard):
-    app.command()(command)
+app.command()(data.ingest)
+app.command()(data.caption)
+app.command()(data.simulate)
+app.command()(data.shard)
 app.command()(detector.train)
 app.command("eval")(detector.evaluate)
 app.command()(detector.detect)
-for command in (data.status, data.verify, demo.demo):
-    app.command()(command)
+app.command()(data.status)
+app.command()(data.verify)
+app.command()(demo.demo)
 
 
 def _version(asked: bool) -> None:

@@ -8,6 +8,7 @@ import polars as pl
 from rich.table import Table
 
 from mmidd.ingest.check import CheckReport
+from mmidd.schema import ForgeryType
 from mmidd.workspace import Workspace
 
 
@@ -53,9 +54,12 @@ def status_data(workspace: Workspace) -> dict[str, Any]:
 
 def status_tables(data: dict[str, Any]) -> list[Table]:
     """Samples by source, split and type; then the stages, shards and runs."""
-    samples = Table("source", "split", "type", "samples", title=data["workspace"], title_justify="left")
-    for row in data["samples"]:
-        samples.add_row(row["source"], row["split"], row["type"], f"{row['len']:,}")
+    types = [kind.value for kind in ForgeryType]
+    samples = Table("source", "split", *types, title=data["workspace"], title_justify="left")
+    counts = {(row["source"], row["split"], row["type"]): row["len"] for row in data["samples"]}
+    for source, split in dict.fromkeys((row["source"], row["split"]) for row in data["samples"]):
+        cells = [counts.get((source, split, kind)) for kind in types]
+        samples.add_row(source, split, *("-" if cell is None else f"{cell:,}" for cell in cells))
     stages = Table("table", "units", "failed", title="stages", title_justify="left")
     for row in data["stages"]:
         stages.add_row(row["table"], f"{row['units']:,}", f"{row['failed']:,}")

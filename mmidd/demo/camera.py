@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mmidd.demo.forge import Still
 from mmidd.demo.portraits import TILE, Pixels, Points
+from mmidd.demo.warp import to_pixels
 
 _SIZES = ((480, 480), (512, 480), (560, 480), (640, 480))
 _PAD = 0.14
@@ -62,14 +63,13 @@ class Scene:
         canvas = self._paste(still.image, still.matte)
         height, width = self.size[1], self.size[0]
         for matrix, gain, (row, column) in zip(self.path, self.gain, self.shifts, strict=True):
-            seen = self._see(canvas, matrix).astype(np.float32)
-            seen = seen * np.float32(gain) + self.grain[row : row + height, column : column + width]
-            yield np.clip(np.rint(seen), 0, 255).astype(np.uint8)
+            seen = self._see(canvas, matrix) * np.float32(gain)
+            yield to_pixels(seen + self.grain[row : row + height, column : column + width])
 
     def film_region(self, still: Still) -> Iterator[Pixels]:
         """The forged region as white on black, frame by frame as `film` shows it."""
         size = self.background.shape[1::-1]
-        canvas = cv2.warpAffine(still.region, self.place, size, flags=cv2.INTER_LINEAR)
+        canvas = np.asarray(cv2.warpAffine(still.region, self.place, size), np.uint8)
         for matrix in self.path:
             seen = (self._see(canvas, matrix) > 127).astype(np.uint8) * np.uint8(255)
             yield np.repeat(seen[..., None], 3, axis=2)
@@ -85,11 +85,12 @@ class Scene:
             image, self.place, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         ).astype(np.float32)
         weight = cv2.warpAffine(matte, self.place, size).astype(np.float32)[..., None] / 255
-        return np.rint(weight * placed + (1 - weight) * self.background).astype(np.uint8)
+        return to_pixels(weight * placed + (1 - weight) * self.background)
 
     def _see(self, canvas: Pixels, matrix: NDArray[np.float64]) -> Pixels:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(canvas, matrix, self.size, flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+        seen = cv2.warpAffine(canvas, matrix, self.size, flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+        return np.asarray(seen, np.uint8)
 
 
 def write_video(path: Path, frames: Iterable[Pixels], fps: int, crf: int = 23) -> None:
@@ -124,35 +125,35 @@ def _ramp(frames: int, cycles: float, phase: float) -> NDArray[np.float64]:
 
 def _background(rng: np.random.Generator, size: tuple[int, int]) -> Pixels:
     """A backdrop of random colour with gradients and texture at several scales, mostly of lightness."""
-    total = np.full((size[1], size[0], 3), rng.uniform(50, 205), np.float32) + rng.normal(0, 25, 3).astype(
-        np.float32
-    )
+    colour = rng.uniform(50, 205) + rng.normal(0, 25, 3)
+    total = np.full((size[1], size[0], 3), colour, np.float32)
     for cells, amplitude in ((2, 25), (5, 20), (24, rng.uniform(0, 20)), (110, rng.uniform(0, 14))):
         noise = rng.normal(0, amplitude, (cells, cells, 1)) + rng.normal(0, amplitude / 3, (cells, cells, 3))
-        total += cv2.resize(noise.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
-    return np.clip(np.rint(total), 0, 255).astype(np.uint8)
+        total = total + cv2.resize(noise.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
+    return to_pixels(total)
 
 
 def _place(rng: np.random.Generator, canvas: tuple[int, int], side: int) -> NDArray[np.float64]:
     """Tile to canvas: the face is a fifth to a third of the frame wide, somewhere near the middle."""
     scale = side * rng.uniform(0.24, 0.36) / 160
-    matrix = cv2.getRotationMatrix2D((TILE[0] / 2, TILE[1] / 2), rng.uniform(-6, 6), scale)
+    matrix = _turned((TILE[0] / 2, TILE[1] / 2), rng.uniform(-6, 6), scale)
     matrix[:, 2] += np.array(canvas) / 2 - np.array(TILE) / 2 + rng.uniform(-0.09, 0.09, 2) * side
-    return np.asarray(matrix, np.float64)
+    return matrix
 
 
 def _path(rng: np.random.Generator, frames: int, size: tuple[int, int], pad: int) -> NDArray[np.float64]:
     """Slow zoom, pan and rotation that stay inside the canvas."""
     start, end = (rng.uniform(-1, 1, 4) for _ in range(2))
     t = np.linspace(0, 1, frames)[:, None]
-    drift = (1 - t) * start + t * end
-    drift += (
-        0.15 * np.sin(_ramp(frames, rng.uniform(2, 8), rng.uniform(0, 6)))[:, None] * rng.uniform(-1, 1, 4)
-    )
-    centre = np.array(size) / 2
+    shake = np.sin(_ramp(frames, rng.uniform(2, 8), rng.uniform(0, 6)))[:, None] * rng.uniform(-0.15, 0.15, 4)
+    drift = (1 - t) * start + t * end + shake
     matrices = np.empty((frames, 2, 3))
     for k, (turn, zoom, x, y) in enumerate(drift):
-        matrix = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), 3 * turn, 1 + 0.04 * zoom)
+        matrix = _turned((size[0] / 2, size[1] / 2), 3 * turn, 1 + 0.04 * zoom)
         matrix[:, 2] += pad + 0.035 * np.array((x, y)) * max(size)
         matrices[k] = matrix
     return matrices
+
+
+def _turned(centre: tuple[float, float], degrees: float, scale: float) -> NDArray[np.float64]:
+    return np.asarray(cv2.getRotationMatrix2D(centre, degrees, scale), np.float64)

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
+from PIL import Image
 
 from mmidd.demo.cast import SHARES, Cast
 from mmidd.demo.jobs import Job, Shot
-from mmidd.demo.portraits import Points, Portrait
+from mmidd.demo.portraits import Points, Portrait, load_rgb
 from mmidd.schema import Split
 
 ROOT = Path("ffhq")
@@ -60,14 +62,14 @@ def _metadata(person: str) -> dict[str, str]:
 def _thumbnail(root: Path, path: Path) -> Path:
     target = ROOT / "thumbnails128x128" / path.relative_to(ROOT / "images1024x1024")
     (root / target).parent.mkdir(parents=True, exist_ok=True)
-    small = cv2.resize(cv2.imread(str(root / path)), (128, 128), interpolation=cv2.INTER_AREA)
-    (root / target).write_bytes(cv2.imencode(".png", small)[1].tobytes())
+    small = cv2.resize(load_rgb(root / path), (128, 128), interpolation=cv2.INTER_AREA)
+    Image.fromarray(np.asarray(small, np.uint8)).save(root / target)
     return target
 
 
 def _describe(root: Path, path: Path) -> dict[str, object]:
     data = (root / path).read_bytes()
-    pixels = cv2.cvtColor(cv2.imread(str(root / path)), cv2.COLOR_BGR2RGB)
+    pixels = load_rgb(root / path)
     return {
         "file_url": "",
         "file_path": path.relative_to(ROOT).as_posix(),

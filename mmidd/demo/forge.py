@@ -34,7 +34,7 @@ class Still:
 
 
 Forgery = Callable[[Sequence[Portrait], np.random.Generator, float], Still]
-"""(people, generator, strength) -> still; the first of the people is the target, strength 1 is the default."""
+"""(people, generator, strength) -> still; the first person is the target, strength 1 the default."""
 
 
 def real(people: Sequence[Portrait], rng: np.random.Generator, strength: float) -> Still:
@@ -132,7 +132,7 @@ def morph(people: Sequence[Portrait], rng: np.random.Generator, strength: float)
 
 
 def retouch(people: Sequence[Portrait], rng: np.random.Generator, strength: float) -> Still:
-    """Local editing of the first person: larger eyes, another mouth, smoother skin, two or three of them (FE)."""
+    """Local editing of the first person: two or three of eyes, mouth and skin (FE)."""
     target = people[0]
     base = retake(target, rng)
     edits = rng.permutation(3)[: rng.integers(2, 4)]
@@ -186,7 +186,7 @@ def _match_colour(
     mean, mean_wanted = lab[inside].mean(0), wanted[inside].mean(0)
     scale = 1 + share * (wanted[inside].std(0) / (lab[inside].std(0) + 1e-3) - 1)
     moved = (lab - mean) * scale + mean + share * (mean_wanted - mean) + offset
-    return cv2.cvtColor(np.clip(moved, 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB)
+    return np.asarray(cv2.cvtColor(np.clip(moved, 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB), np.uint8)
 
 
 def _expression(target: Points, donor: Points, gain: float, rng: np.random.Generator) -> Points:
@@ -207,7 +207,7 @@ def _expression(target: Points, donor: Points, gain: float, rng: np.random.Gener
 
 def _smooth_skin(image: Pixels, strength: float) -> Pixels:
     smooth = cv2.bilateralFilter(image, 11, 60 * strength, 9)
-    return cv2.convertScaleAbs(smooth, alpha=1 + 0.08 * strength)
+    return np.asarray(cv2.convertScaleAbs(smooth, alpha=1 + 0.08 * strength), np.uint8)
 
 
 def _skin(points: Points) -> Mask:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from mmidd.demo.camera import Scene, write_video
 from mmidd.demo.forge import FORGERIES
@@ -89,8 +90,7 @@ def _film(root: Path, shot: Shot, scene: Scene, take: Take) -> None:
     target = root / shot.path
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.suffix == ".png":
-        _, data = cv2.imencode(".png", cv2.cvtColor(next(scene.film(still)), cv2.COLOR_RGB2BGR))
-        target.write_bytes(data.tobytes())
+        Image.fromarray(next(scene.film(still))).save(target, compress_level=3)
         return
     write_video(target, scene.film(still), take.fps)
     if shot.mask is not None:

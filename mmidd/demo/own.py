@@ -1,4 +1,4 @@
-"""Two trees of "own data" for the `folder` reader: videos and stills of reals, morphs (EFS) and retouches (FE)."""
+"""Two trees of "own data" for the `folder` reader: reals, morphs (EFS) and retouches (FE)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STILLS = Own(Path("folder-stills"), "image", ".png", (512, 512))
 
 @dataclass(frozen=True)
 class Item:
-    """A row of `labels.csv` with the shot that makes its file; `pair` names its real and that one's forgeries."""
+    """A row of `labels.csv` and the shot that makes its file; a forgery has the `pair` of its real."""
 
     shot: Shot
     split: Split

@@ -112,7 +112,7 @@ class FaceFinder:
                 of at least 80 px there are found.
         """
         scale = long_side / max(image.shape[:2])
-        scaled = np.ascontiguousarray(cv2.resize(image, None, fx=scale, fy=scale))
+        scaled = np.ascontiguousarray(cv2.resize(image, None, fx=scale, fy=scale), np.uint8)
         boxes, scores, _ = self._detect.run(scaled, 0, 0.0)
         order = sorted(range(len(boxes)), key=lambda i: -scores[i])
         return [self._landmarks(scaled, boxes[i]) / scale for i in order]
@@ -199,7 +199,8 @@ def to_tile(identity: str, image: Pixels, points: Points, others: list[Points]) 
     padded = cv2.copyMakeBorder(seen, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     distance = cv2.distanceTransform((padded > 127).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     matte = np.clip((distance - 2) / _FEATHER, 0, 1) * 255
-    return Portrait(identity, tile, matte.astype(np.uint8), cv2.transform(points[None], matrix)[0])
+    where = np.asarray(cv2.transform(points[None], matrix)[0], np.float32)
+    return Portrait(identity, np.asarray(tile, np.uint8), matte.astype(np.uint8), where)
 
 
 def _upright(points: Points) -> NDArray[np.float64]:

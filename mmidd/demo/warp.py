@@ -40,7 +40,13 @@ def warp(image: Pixels, source: Points, target: Points, *, edge: bool = True) ->
         source, target = np.concatenate([source, _EDGE]), np.concatenate([target, _EDGE])
     columns, rows = np.meshgrid(np.arange(TILE[0]), np.arange(TILE[1]))
     where = LinearNDInterpolator(target, source, fill_value=-1)(columns, rows).astype(np.float32)
-    return cv2.remap(image, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    x, y = where[..., 0], where[..., 1]
+    return np.asarray(cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def to_pixels(values: NDArray[np.floating]) -> Pixels:
+    """Rounds grey levels to 8 bits."""
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
 def forehead(points: Points, height: float) -> Points:
@@ -67,4 +73,4 @@ def blend(over: NDArray[np.generic], under: NDArray[np.generic], mask: Mask) -> 
     """`mask * over + (1 - mask) * under`, rounded to 8 bits."""
     weight = mask[..., None]
     mixed = weight * over.astype(np.float32) + (1 - weight) * under.astype(np.float32)
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return to_pixels(mixed)

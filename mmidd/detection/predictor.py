@@ -19,7 +19,6 @@ from mmidd.preprocess.extract import Extracted, extract
 from mmidd.schema import ForgeryType, Label, Media
 from mmidd.spec import PreprocessSpec
 
-
 NOTHING_SEEN = FrameCounts()
 
 

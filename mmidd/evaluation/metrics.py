@@ -168,9 +168,9 @@ def fit_threshold(labels: ArrayLike, scores: ArrayLike, rule: ThresholdRule) -> 
     if rule is ThresholdRule.FIXED:
         return 0.5
     curves = sweep(rank(labels, scores))
-    fpr, tpr = curves.fpr[0], curves.tpr[0]
+    fpr, tpr = curves.fpr[0, 1:], curves.tpr[0, 1:]
     cost = fpr - tpr if rule is ThresholdRule.BALANCED else np.abs(fpr + tpr - 1)
-    edges = np.r_[1.0, curves.thresholds, 0.0]
+    edges = np.r_[curves.thresholds, 0.0]
     gaps = edges[:-1] - edges[1:]
     best = max(np.flatnonzero(np.isclose(cost, cost.min())), key=lambda cut: gaps[cut])
     return float((edges[best] + edges[best + 1]) / 2)

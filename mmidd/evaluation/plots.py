@@ -73,7 +73,9 @@ def confusion(counts: Sequence[Sequence[int]]) -> str:
     def draw(axes: Axes) -> None:
         part = matrix[true]
         shares = part / part.sum(axis=1, keepdims=True)
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", alpha=0.85)
+        columns, rows = np.arange(len(names) + 1) - 0.5, np.arange(len(true) + 1) - 0.5
+        axes.pcolormesh(columns, rows, shares, cmap="Blues", vmin=0, vmax=1)
+        axes.invert_yaxis()
         for (row, column), share in np.ndenumerate(shares):
             colour = "white" if share > 0.6 else "#10243a"
             axes.text(

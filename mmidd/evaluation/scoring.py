@@ -99,24 +99,15 @@ def score_splits(
     temporary = out.with_name(f".tmp-{out.name}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(temporary, with_version(SCORES)) as writer:
-            rows: list[Row] = []
-            done = 0
-            for samples in _batches(datasets, batch):
-                rows += _score(run, samples)
-                done += len(samples)
-                if len(rows) >= _ROW_GROUP:
-                    writer.write_table(_table(rows))
-                    rows = []
-                progress(done)
-            writer.write_table(_table(rows))
-        temporary.replace(out)
+        try:
+            _write(run, datasets, temporary, batch, progress)
+            temporary.replace(out)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(
             f"cannot write {out}: {error.strerror or error}; free space or change --workspace"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return out
 
 
@@ -126,6 +117,20 @@ def type_names(types: NDArray[np.float32] | None, count: int) -> list[str | None
         return [None] * count
     names = list(ForgeryType)
     return [names[index].value for index in types.argmax(axis=1)]
+
+
+def _write(run: Scorer, datasets: Iterable[Samples], path: Path, batch: int, progress: _Progress) -> None:
+    with pq.ParquetWriter(path, with_version(SCORES)) as writer:
+        rows: list[Row] = []
+        done = 0
+        for samples in _batches(datasets, batch):
+            rows += _score(run, samples)
+            done += len(samples)
+            if len(rows) >= _ROW_GROUP:
+                writer.write_table(_table(rows))
+                rows = []
+            progress(done)
+        writer.write_table(_table(rows))
 
 
 def _batches(datasets: Iterable[Samples], size: int) -> Iterator[list[Sample]]:

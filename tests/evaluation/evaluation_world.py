@@ -11,6 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from mmidd.schema import ForgeryType
+from mmidd.spec import PreprocessSpec
+
+SPEC = PreprocessSpec.model_validate({})
 
 TYPES = ["REAL", "FS", "FR", "EFS", "FE"]
 

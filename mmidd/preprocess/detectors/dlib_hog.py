@@ -29,11 +29,14 @@ LARGEST_SIDE = 3840
 FACE_SIDE = 110
 """Face size in the region searched around a known place."""
 
-REGION = 2.4
-"""Side of that region over the side of the face: room to move between sampled frames."""
+REGIONS = (2.4, 6.0)
+"""Sides of that region over the side of the face: the wide one for a face that moved far."""
 
 SURE = 0.5
-"""Score from which a face ends the search; background found by chance stays below."""
+"""Score from which a new face ends the search; background found by chance stays below."""
+
+SURE_AGAIN = 0.2
+"""Score from which a face found again near its known place ends the search."""
 
 SAME_FACE = 0.4
 """Overlap (IoU) from which two boxes are one face."""
@@ -60,27 +63,32 @@ class DlibHog:
             previous: faces of the frame before, or expected places: searched first.
         """
         image = np.ascontiguousarray(image)
-        found = [face for known in previous for face in self._look_again(image, known.box)]
+        found = [face for known in previous for face in self._follow(image, known.box)]
+        sure = any(face.score >= SURE_AGAIN for face in found)
         for step, (scale, upsample) in enumerate(_levels(max(image.shape[:2]))):
-            if step > 0 and any(face.score >= SURE for face in found):
+            if step > 0 and (sure or any(face.score >= SURE for face in found)):
                 break
             for face in self._run(image, scale, upsample):
                 if not _known(face, found):
-                    found += [*self._look_again(image, face.box), face]
+                    found += [*self._look(image, face.box, REGIONS[0]), face]
         faces = sorted(_distinct(found), key=lambda face: (-face.area, *face.box.tolist()))
         return [self._with_landmarks(image, face) for face in faces]
 
-    def _look_again(self, image: Pixels, box: Floats) -> list[Face]:
+    def _follow(self, image: Pixels, box: Floats) -> list[Face]:
+        """Faces near a known place, looked for in a wider region where the narrow one has none."""
+        return next((faces for region in REGIONS if (faces := self._look(image, box, region))), [])
+
+    def _look(self, image: Pixels, box: Floats, region: float) -> list[Face]:
         """Faces in the region around a box, scaled so that the box is `FACE_SIDE` pixels."""
-        side = float(np.max(box[2:] - box[:2]))
-        middle, half = (box[:2] + box[2:]) / 2, max(side, 1.0) * REGION / 2
+        side = max(float(np.max(box[2:] - box[:2])), 1.0)
+        middle, half = (box[:2] + box[2:]) / 2, side * region / 2
         x0, y0 = np.maximum(np.floor(middle - half), 0).astype(int)
-        x1, y1 = np.ceil(middle + half).astype(int)
-        region = image[y0:y1, x0:x1]
-        if region.size == 0:
+        x1, y1 = np.maximum(np.ceil(middle + half), 0).astype(int)
+        window = image[y0:y1, x0:x1]
+        if window.size == 0:
             return []
         offset = np.array([x0, y0, x0, y0], dtype=np.float32)
-        faces = self._run(region, FACE_SIDE / max(side, 1.0))
+        faces = self._run(window, FACE_SIDE / side)
         return [Face(face.box + offset, face.score) for face in faces]
 
     def _run(self, image: Pixels, scale: float, upsample: int = 0) -> list[Face]:

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from evaluation_world import SPEC, FakeRun, FakeSamples
+from rich.console import Console
+
+from mmidd.evaluation.evaluate import Subject, evaluate_scores
+from mmidd.evaluation.protocol import Level
+from mmidd.evaluation.report import write_report
+from mmidd.evaluation.results import FIXED_THRESHOLD, Evaluation
+from mmidd.evaluation.scoring import score_splits
+from mmidd.evaluation.tables import load_scores
+from mmidd.evaluation.view import short, summary_table
+from mmidd.schema import Split
+
+VOID = {"meta", "br", "img"}
+
+
+class _Page(HTMLParser):
+    """Collects ids and addresses, and checks that elements nest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        self.links += [values[name] or "" for name in ("src", "href", "xlink:href") if name in values]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, pl.DataFrame, FakeSamples]:
+    out = tmp_path_factory.mktemp("scores") / "scores.parquet"
+    test = FakeSamples("test", 30, 2)
+    scores = load_scores(score_splits(FakeRun(), [test], out))
+    subject = Subject("run<1>", "sd2", "world", "ab" * 32)
+    return _evaluation(scores, subject), scores, test
+
+
+def _evaluation(scores: pl.DataFrame, subject: Subject) -> Evaluation:
+    return evaluate_scores(scores, Split.TEST, subject, SPEC, FIXED_THRESHOLD, replicates=30)
+
+
+def test_one_file_that_needs_nothing_else(
+    tmp_path: Path, world: tuple[Evaluation, pl.DataFrame, FakeSamples]
+) -> None:
+    (tmp_path / "config.yaml").write_text("method: sd2 # <b>\n")
+    log = [{"event": "train", "step": 1, "total": 2.0}, {"event": "val", "step": 2, "video_auc": 0.7}]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, log)) + '\n{"event": "tra')
+    html = write_report(tmp_path / "report.html", *world, tmp_path).read_text()
+    page = _Page()
+    page.feed(html)
+    assert page.open == []
+    assert "://" not in html
+    assert "<script" not in html
+    assert all(link.startswith(("#", "data:image/jpeg;base64,")) for link in page.links)
+    assert len(page.ids) == len(set(page.ids))
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+    assert set(re.findall(r"url\(#([^)]+)\)", html)) <= set(page.ids)
+    assert "run&lt;1&gt;" in html
+    assert "method: sd2 # &lt;b&gt;" in html
+    assert "prefers-color-scheme: dark" in html
+    assert "video_auc" in html
+
+
+def test_the_report_says_what_the_evaluation_found(
+    tmp_path: Path, world: tuple[Evaluation, pl.DataFrame, FakeSamples]
+) -> None:
+    evaluation = world[0]
+    html = write_report(tmp_path / "r.html", *world, tmp_path).read_text()
+    auc = evaluation.headline.metrics["auc"]
+    assert f"Video AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}] on 30 videos (6 real, 24 fake)" in html
+    assert html.count(evaluation.headline.protocol.describe()) >= 2
+    assert evaluation.at(Level.FRAME)[0].protocol.describe() in html
+    assert html.count("data:image/jpeg") == 8 + 6
+    assert "wrong" in html
+    assert "Training" not in html
+    assert list(tmp_path.iterdir()) == [tmp_path / "r.html"]
+
+
+def test_the_sheet_shows_the_misjudged_videos_first(
+    tmp_path: Path, world: tuple[Evaluation, pl.DataFrame, FakeSamples]
+) -> None:
+    scores = world[1].group_by("video_id").agg(pl.col("label").first(), pl.col("score").mean())
+    html = write_report(tmp_path / "r.html", *world, tmp_path).read_text()
+    worst = scores.filter(pl.col("label") == 1).sort("score")["video_id"].to_list()
+    places = [html.index(f"<br>{name}</figcaption>") for name in worst[:8]]
+    assert places == sorted(places)
+    assert f"<br>{worst[8]}</figcaption>" not in html
+
+
+def test_one_class_is_reported_as_no_verdict(
+    tmp_path: Path, world: tuple[Evaluation, pl.DataFrame, FakeSamples]
+) -> None:
+    scores = world[1].filter(pl.col("label") == 0)
+    evaluation = _evaluation(scores, Subject("r", "m", "w", ""))
+    html = write_report(tmp_path / "r.html", evaluation, scores, None, tmp_path).read_text()
+    assert "No verdict" in html
+    assert "no fakes" in html
+    assert "nan" not in html.lower().replace("nanum", "")
+
+
+def test_the_terminal_table_fits_80_columns(world: tuple[Evaluation, pl.DataFrame, FakeSamples]) -> None:
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(summary_table(world[0]))
+    text = console.export_text()
+    auc = world[0].headline.metrics["auc"]
+    assert f"{short(auc.value)} [{short(auc.low, 2)}, {short(auc.high, 2)}]" in text
+    assert "6+24" in text
+    for name in ("FS", "FR", "EFS", "FE", "method-FS0", "ff++", "30 videos, 90 frames"):
+        assert name in text
+    assert "\u2026" not in text
+
+
+def test_short_drops_only_the_leading_zero() -> None:
+    assert [short(v) for v in (0.5, 1.0, 0.0, None)] == [".500", "1.000", ".000", "-"]
+    assert np.isclose(float(short(0.1234)), 0.123)
