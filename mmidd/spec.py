@@ -25,12 +25,12 @@ class PreprocessSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     detector: Literal["dlib"] = "dlib"
-    frames: int = Field(32, ge=1, le=10_000)
-    margin: float = Field(1.3, ge=1.0, le=4.0)
-    size: int = Field(256, ge=32, le=2048)
+    frames: int = Field(default=32, ge=1, le=10_000)
+    margin: float = Field(default=1.3, ge=1.0, le=4.0)
+    size: int = Field(default=256, ge=32, le=2048)
     align: bool = False
     encoding: Literal["jpeg", "png", "webp"] = "jpeg"
-    quality: int = Field(95, ge=50, le=100)
+    quality: int = Field(default=95, ge=50, le=100)
 
     @property
     def spec_id(self) -> str:

@@ -66,7 +66,7 @@ def soften(mask: Mask, width: float) -> Mask:
     """Erodes the mask by `width` pixels and blurs it, so that it falls to 0 within its first outline."""
     size = max(3, round(width)) | 1
     inner = cv2.erode(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    return np.asarray(cv2.GaussianBlur(inner, (0, 0), width / 3), np.float32)
+    return np.asarray(cv2.GaussianBlur(inner, (0, 0), width / 4), np.float32)
 
 
 def blend(over: NDArray[np.generic], under: NDArray[np.generic], mask: Mask) -> Pixels:

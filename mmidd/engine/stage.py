@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from mmidd.engine.ledger import Ledger
 from mmidd.engine.pool import UnitPool
+from mmidd.engine.signals import stop_signals
 from mmidd.engine.units import Row, Stage, Unit
 from mmidd.errors import DataError, MmiddError, TooManyFailures
 from mmidd.schema import Status
@@ -110,25 +111,19 @@ def run_stage(
     """Do every unit that the ledger does not hold yet.
 
     Units are drawn lazily. A kill loses at most the units not yet committed, which the next
-    run does again; Ctrl-C and SIGTERM (as KeyboardInterrupt) commit what is finished first.
+    run does again; Ctrl-C and SIGTERM commit what is finished first.
 
     Raises:
         Interrupted: the user stopped the stage.
         StorageError, WorkspaceBusy: see `Ledger`.
     """
     started = time.monotonic()
-    with ledger.writing():
+    with ledger.writing(), stop_signals() as stopped:
         todo = _Todo(units, ledger.attempts(), options.retry_failed, Summary(stage.name))
         buffer = _Buffer(ledger, options)
         reporter.start(stage.name, total)
-        pool = UnitPool(
-            stage.work,
-            workers=options.workers,
-            time_limit=options.time_limit,
-            memory_limit=options.memory_limit,
-        )
         try:
-            with pool:
+            with _pool(stage, options) as pool:
                 for outcome in pool.run(todo):
                     if outcome is not None:
                         unit, rows = outcome
@@ -137,16 +132,26 @@ def run_stage(
                         todo.summary = todo.summary.plus(rows)
                     buffer.flush_if_due()
                     reporter.advance(outcome[0] if outcome else None, todo.summary)
-        except KeyboardInterrupt:
-            buffer.flush()
-            raise Interrupted(
-                f"{stage.name}: stopped after {todo.summary.finished} units, all kept; "
-                "run the same command again to go on"
-            ) from None
+                    if stopped:
+                        break
         finally:
             reporter.stop()
         buffer.flush()
+    if stopped:
+        raise Interrupted(
+            f"{stage.name}: stopped after {todo.summary.finished} units, all kept; "
+            "run the same command again to go on"
+        )
     return replace(todo.summary, seconds=time.monotonic() - started)
+
+
+def _pool(stage: Stage, options: EngineOptions) -> UnitPool:
+    return UnitPool(
+        stage.work,
+        workers=options.workers,
+        time_limit=options.time_limit,
+        memory_limit=options.memory_limit,
+    )
 
 
 def _with_defaults(unit: Unit, row: Row) -> Row:

@@ -23,7 +23,7 @@ import av.error
 import numpy as np
 from av.container import InputContainer
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmidd.errors import MediaError
 
@@ -196,6 +196,8 @@ def decode_still(data: bytes, limits: Limits = LIMITS) -> Pixels:
         return _to_rgb(ImageOps.exif_transpose(image))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise MediaError("too_large", str(error)) from error
+    except UnidentifiedImageError as error:  # its text holds a memory address
+        raise MediaError("unreadable", "not an image of a known format") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         cut = "truncated" in str(error).lower()
         raise MediaError("truncated" if cut else "unreadable", str(error)) from error

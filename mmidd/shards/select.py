@@ -49,7 +49,7 @@ def select(workspace: Workspace) -> Selection:
         .sort("sample_id")
         .collect()
     )
-    split = rows["split"] != Split.NONE.value
+    split = rows["split"].fill_null(Split.NONE.value) != Split.NONE.value
     return Selection(rows.filter(split), int((~split).sum()))
 
 

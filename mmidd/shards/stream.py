@@ -100,13 +100,12 @@ def decode_image(record: Record) -> NDArray[np.uint8]:
         DataError: the image is damaged.
     """
     data = bytes(record.image)
+    if record.extension != "jpg" or b"Exif\0" in data:
+        return decode_still(data)
     try:
-        plain = record.extension == "jpg" and b"Exif\0" not in data
-        if plain and simplejpeg.decode_jpeg_header(data)[2] not in ("CMYK", "YCCK"):
-            return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB"))
+        return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB"))
     except ValueError as error:
         raise DataError("damaged_image", str(error)) from error
-    return decode_still(data)
 
 
 def decode_json(record: Record) -> dict[str, Any]:

@@ -60,9 +60,10 @@ def _affine(image: Image, ranges: Augment, rng: np.random.Generator) -> Image:
 def _light(image: Image, ranges: Augment, rng: np.random.Generator) -> Image:
     brightness = 1 + rng.uniform(-ranges.brightness, ranges.brightness)
     contrast = 1 + rng.uniform(-ranges.contrast, ranges.contrast)
-    values = image.astype(np.float32) * brightness
-    values = values.mean() + (values - values.mean()) * contrast
-    return _as_uint8(values.round().clip(0, 255))
+    levels = np.arange(256) * brightness
+    mean = float(image.mean()) * brightness
+    table = (mean + (levels - mean) * contrast).round().clip(0, 255)
+    return _as_uint8(cv2.LUT(image, _as_uint8(table)))
 
 
 def _as_uint8(image: object) -> Image:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import av
-import matplotlib.cbook
+import matplotlib as mpl
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -45,14 +45,15 @@ class FakeRun:
     def score(self, crops: Sequence[NDArray[np.uint8]]) -> FakeScores:
         fake = [self.fakes[(len(self.crops) + i) % len(self.fakes)] for i in range(len(crops))]
         self.crops += crops
-        types = None if self.types is None else np.tile(np.float32(self.types), (len(crops), 1))
+        types = None if self.types is None else np.tile(np.array(self.types, np.float32), (len(crops), 1))
         return FakeScores(np.array(fake, np.float32), types)
 
 
 @pytest.fixture(scope="module")
 def face() -> NDArray[np.uint8]:
     """Matplotlib's public-domain portrait of Grace Hopper, uint8 (300, 256, 3)."""
-    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file, Image.open(file) as image:
+    path = Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    with Image.open(path) as image:
         return np.asarray(image.convert("RGB").resize((256, 300)))
 
 

@@ -102,9 +102,10 @@ def test_the_report_says_what_the_evaluation_found(
 def test_the_sheet_shows_the_misjudged_videos_first(
     tmp_path: Path, world: tuple[Evaluation, pl.DataFrame, FakeSamples]
 ) -> None:
-    scores = world[1].group_by("video_id").agg(pl.col("label").first(), pl.col("score").mean())
+    score = pl.col("score").cast(pl.Float64).mean()
+    scores = world[1].group_by("video_id").agg(pl.col("label").first(), score)
     html = write_report(tmp_path / "r.html", *world, tmp_path).read_text()
-    worst = scores.filter(pl.col("label") == 1).sort("score")["video_id"].to_list()
+    worst = scores.filter(pl.col("label") == 1).sort("score", "video_id")["video_id"].to_list()
     places = [html.index(f"<br>{name}</figcaption>") for name in worst[:8]]
     assert places == sorted(places)
     assert f"<br>{worst[8]}</figcaption>" not in html
