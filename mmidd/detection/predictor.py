@@ -20,6 +20,7 @@ from mmidd.schema import ForgeryType, Label, Media
 from mmidd.spec import PreprocessSpec
 
 NOTHING_SEEN = FrameCounts()
+UNFITTED = FIXED_THRESHOLD.model_copy(update={"items": "run `mmidd eval` first"})
 
 
 class SpecScorer(Scorer, Protocol):
@@ -40,7 +41,7 @@ class Predictor:
 
     def __init__(self, run: SpecScorer, threshold: Threshold | None = None) -> None:
         self.run = run
-        self.threshold = threshold or FIXED_THRESHOLD
+        self.threshold = threshold or UNFITTED
 
     @classmethod
     def load(cls, run_dir: Path, device: str = "cpu") -> Predictor:

@@ -74,6 +74,6 @@ class Verdict(_Frozen):
             return f"{self.path}: no verdict, {self.error}{f' ({self.detail})' if self.detail else ''}"
         kind = f" ({self.type.title})" if self.type is not None else ""
         return (
-            f"{self.path}: {self.label}{kind}, P(fake) {self.score:.3f}, threshold {self.threshold:.3f}, "
+            f"{self.path}: {self.label}{kind}, P(fake) {self.score:.3f}, threshold {self.threshold_origin}, "
             f"a face in {self.counts.used} of {self.counts.total} frames"
         )

@@ -136,6 +136,7 @@ def test_without_a_fitted_threshold_it_is_half_and_said_so(media: Path) -> None:
     verdict = _one(Predictor(FakeRun(fakes=(0.5,))), media / "face.png")
     assert (verdict.threshold, verdict.label) == (0.5, Label.FAKE)
     assert "not fitted" in verdict.threshold_origin
+    assert "0.5, not fitted: run `mmidd eval` first" in verdict.describe()
 
 
 def test_a_fake_has_a_forgery_type_and_a_real_none(media: Path) -> None:

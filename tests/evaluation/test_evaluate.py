@@ -4,7 +4,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from evaluation_world import SPEC, FakeRun, FakeSamples
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score, roc_auc_score
 
 from mmidd.errors import UsageError
@@ -14,6 +13,7 @@ from mmidd.evaluation.results import FIXED_THRESHOLD, Evaluation, Threshold, loa
 from mmidd.evaluation.scoring import score_splits
 from mmidd.evaluation.tables import load_scores
 from mmidd.schema import Split
+from tests.evaluation.evaluation_world import SPEC, FakeRun, FakeSamples
 
 SUBJECT = Subject("run", "sd2", "world", "")
 MEAN, BALANCED = Aggregation.MEAN, ThresholdRule.BALANCED

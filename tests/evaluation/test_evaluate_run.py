@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from evaluation_world import SPEC, FakeSamples
 
 from mmidd.detection.predictor import Predictor
 from mmidd.errors import SpecMismatch, UsageError
@@ -26,6 +25,7 @@ from mmidd.spec import PreprocessSpec
 from mmidd.training.checkpoint import save_weights, start_run
 from mmidd.training.config import apply_overrides, load_preset
 from mmidd.training.tasks import build_task
+from tests.evaluation.evaluation_world import SPEC, FakeSamples
 
 SHAPE = (
     "backbone.shape={embed_dim: 16, stem: patch, "

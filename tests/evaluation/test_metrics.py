@@ -127,6 +127,10 @@ def test_threshold_cuts_a_separable_split_in_the_middle(rule: ThresholdRule) -> 
     assert fit_threshold([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9], rule) == pytest.approx(0.4)
 
 
+def test_of_equally_good_cuts_the_widest_gap_wins() -> None:
+    assert fit_threshold([0, 1, 0, 1], [0.1, 0.2, 0.5, 0.9], ThresholdRule.BALANCED) == pytest.approx(0.7)
+
+
 @settings(max_examples=80, deadline=None)
 @given(_scored())
 def test_no_cut_beats_the_fitted_balanced_accuracy(

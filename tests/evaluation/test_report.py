@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from evaluation_world import SPEC, FakeRun, FakeSamples
 from rich.console import Console
 
 from mmidd.evaluation.evaluate import Subject, evaluate_scores
@@ -20,6 +19,7 @@ from mmidd.evaluation.scoring import score_splits
 from mmidd.evaluation.tables import load_scores
 from mmidd.evaluation.view import short, summary_table
 from mmidd.schema import Split
+from tests.evaluation.evaluation_world import SPEC, FakeRun, FakeSamples
 
 VOID = {"meta", "br", "img"}
 

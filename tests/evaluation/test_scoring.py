@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from evaluation_world import FakeRun, FakeSamples, FakeScores
 from numpy.typing import NDArray
 
 from mmidd.errors import DataError, StorageError
@@ -15,6 +14,7 @@ from mmidd.evaluation import scoring
 from mmidd.evaluation.scoring import score_splits
 from mmidd.evaluation.tables import load_scores
 from mmidd.schema import SCHEMA_VERSION, SCORES
+from tests.evaluation.evaluation_world import FakeRun, FakeSamples, FakeScores
 
 
 class BrokenRun:

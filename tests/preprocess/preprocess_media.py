@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,7 +36,9 @@ def told_index(image: Pixels) -> int:
     return round((float(image.mean()) - 20) / STEP)
 
 
-def write_video(path: Path, frames: Sequence[Pixels], *, faststart: bool = False, interval: int = 250) -> Path:
+def write_video(
+    path: Path, frames: Sequence[Pixels], *, faststart: bool = False, interval: int = 250
+) -> Path:
     """Write H.264 with B-frames at 25 frames per second and one keyframe per `interval`."""
     options = {"movflags": "faststart"} if faststart else {}
     with av.open(path, "w", options=options) as container:
@@ -50,19 +53,31 @@ def write_video(path: Path, frames: Sequence[Pixels], *, faststart: bool = False
     return path
 
 
+def wipe_packets(path: Path, which: slice) -> None:
+    """Overwrite coded frames, counted in file order, with zeros."""
+    with av.open(path) as container:
+        spans = [(packet.pos or 0, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for start, size in spans[which]:
+        data[start : start + size] = bytes(size)
+    path.write_bytes(data)
+
+
 def shown_turned(path: Path, out: Path) -> Path:
     """The MP4 with a display matrix that turns it by 90 degrees clockwise."""
     data = bytearray(path.read_bytes())
-    fixed = lambda *values: b"".join(int(v * 65536).to_bytes(4, "big", signed=True) for v in values)  # noqa: E731
-    upright = fixed(1, 0, 0, 0, 1, 0, 0, 0) + (1 << 30).to_bytes(4, "big")
-    turned = fixed(0, 1, 0, -1, 0, 0, 0, 0) + (1 << 30).to_bytes(4, "big")
+    one = 1 << 16  # the matrix is in 16.16 fixed point, its last element in 2.30
+    upright = struct.pack(">9i", one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
+    turned = struct.pack(">9i", 0, one, 0, -one, 0, 0, 0, 0, 1 << 30)
     at = data.index(upright, data.index(b"tkhd"))
     data[at : at + len(upright)] = turned
     out.write_bytes(data)
     return out
 
 
-def scene(place: tuple[int, int], scale: float = 1.0, canvas: Pixels | None = None) -> tuple[Pixels, NDArray[np.float32]]:
+def scene(
+    place: tuple[int, int], scale: float = 1.0, canvas: Pixels | None = None
+) -> tuple[Pixels, NDArray[np.float32]]:
     """A 640x360 frame with the portrait's face at `place` (its top left corner), and its box."""
     canvas = np.full((360, 640, 3), 90, np.uint8) if canvas is None else canvas.copy()
     head = portrait()[30:220, 140:310]

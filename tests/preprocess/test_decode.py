@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from preprocess_media import counted_frames, portrait, shown_turned, told_index, write_video
+from preprocess_media import counted_frames, portrait, shown_turned, told_index, wipe_packets, write_video
 
 from mmidd.errors import MediaError
 from mmidd.preprocess.decode import (
@@ -80,16 +80,6 @@ def test_truncated_video_without_its_index_is_unreadable(tmp_path: Path) -> None
     with pytest.raises(MediaError) as error:
         list(sample_video(path, 4))
     assert error.value.reason == "unreadable"
-
-
-def wipe_packets(path: Path, which: slice) -> None:
-    """Overwrite coded frames, counted in file order, with zeros."""
-    with av.open(path) as container:
-        spans = [(packet.pos or 0, packet.size) for packet in container.demux(video=0) if packet.size]
-    data = bytearray(path.read_bytes())
-    for start, size in spans[which]:
-        data[start : start + size] = bytes(size)
-    path.write_bytes(data)
 
 
 def test_damaged_frames_are_gaps_and_shift_no_other(tmp_path: Path) -> None:

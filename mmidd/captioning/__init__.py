@@ -1,0 +1,1 @@
+"""Two descriptions of every sample: the face, and its environment; never a verdict."""

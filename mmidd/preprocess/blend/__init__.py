@@ -1,0 +1,1 @@
+"""Self-blended forgeries: masks from landmarks, colour and frequency transforms, the blend."""
