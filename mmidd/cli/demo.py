@@ -29,7 +29,7 @@ def demo(
     portraits: Annotated[
         Path | None, typer.Option(help="Folder of face photos to use instead of those in installed packages.")
     ] = None,
-    clips: Annotated[int, typer.Option(help="Videos to build.")] = 144,
+    clips: Annotated[int, typer.Option(help="Videos to build, about.")] = 180,
     frames: Annotated[int, typer.Option(help="Frames per video to use.")] = 8,
     world_only: Annotated[bool, typer.Option("--world-only", help="Only build the raw folders.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the world.")] = 0,

@@ -30,6 +30,7 @@ class VisionShape(_Frozen):
     width: int = Field(ge=8)
     layers: int = Field(ge=1)
     head_width: int = Field(default=64, ge=1)
+    mlp_ratio: float = Field(default=4.0, gt=0)
 
 
 class TextShape(_Frozen):
@@ -42,7 +43,7 @@ class TextShape(_Frozen):
 
 
 class ClipShape(_Frozen):
-    """Size of a small CLIP with random initial weights."""
+    """Size of a small CLIP with random initial weights; `stem` is explained in models/stem.py."""
 
     embed_dim: int = Field(ge=8)
     stem: Literal["patch", "conv"] = "patch"

@@ -14,12 +14,12 @@ from mmidd.training.models.clam import Clam, layer_tokens
 from mmidd.training.models.clip import (
     add_lora,
     build_clip,
-    conv_stem,
     encode_text,
     layernorm_parameters,
     load_clip,
     split_attention,
 )
+from mmidd.training.models.stem import conv_stem
 from mmidd.training.tasks.lnclip import vision_tower
 
 SHAPE = ClipShape(
@@ -150,6 +150,15 @@ def test_weights_that_cannot_be_had_are_one_line_with_the_way_out(weights: str) 
     with pytest.raises(UsageError, match=r"backbone\.weights=") as caught:
         load_clip(Backbone(name="ViT-S-32-alt", weights=weights), seed=0)
     assert "\n" not in str(caught.value)
+
+
+def test_the_stem_keeps_open_clips_contract() -> None:
+    shape = SHAPE.model_copy(update={"stem": "conv"})
+    visual = load_clip(Backbone(shape=shape), seed=0).visual
+    images = torch.randn(2, 3, 32, 32)
+    tokens = layer_tokens(visual, images)
+    assert tokens.shape == (2, 3, 32)
+    torch.testing.assert_close(tokens[:, -1] @ visual.proj, visual(images))  # type: ignore[operator, union-attr]
 
 
 def test_conv_stem_gives_one_token_per_patch() -> None:

@@ -3,13 +3,13 @@ from __future__ import annotations
 import polars as pl
 import pytest
 import torch
-from training_world import MemorySamples, memory_data, small_config
 
 from mmidd.errors import UsageError
 from mmidd.schema import Split
 from mmidd.training.augment import augment, resize, sample_generator
 from mmidd.training.config import Augment
 from mmidd.training.data import TrainingData, eval_batches, steps_per_epoch, train_batches
+from tests.training.training_world import MemorySamples, memory_data, small_config
 
 
 def test_test_data_cannot_reach_training() -> None:

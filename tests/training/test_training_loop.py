@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from training_world import memory_data, small_config
 
 from mmidd.errors import MmiddError, StorageError, UsageError
 from mmidd.spec import PreprocessSpec
@@ -25,6 +24,7 @@ from mmidd.training.schedule import lr_factor
 from mmidd.training.tasks import build_task
 from mmidd.training.tasks.base import Features, Group, LossTerms, Task
 from mmidd.training.validate import validate
+from tests.training.training_world import memory_data, small_config
 
 
 class Recorder(SilentReporter):

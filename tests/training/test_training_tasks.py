@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from training_world import random_batch, small_config
 
 from mmidd.errors import UsageError
 from mmidd.training.accumulate import accumulate
@@ -13,6 +12,7 @@ from mmidd.training.config import Sd2Config
 from mmidd.training.models.clip import encode_text
 from mmidd.training.tasks import build_task
 from mmidd.training.tasks.base import Task
+from tests.training.training_world import random_batch, small_config
 
 VARIANTS = [
     ("lnclip", []),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import Any, cast
+from typing import Any
 
 import open_clip
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from mmidd.errors import UsageError
 from mmidd.training.config import Backbone, ClipShape, Lora
+from mmidd.training.models.stem import StemVision
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -81,25 +81,8 @@ def build_clip(shape: ClipShape) -> nn.Module:
         text_cfg=shape.text.model_dump(),
     )
     if shape.stem == "conv":
-        cast(Any, model.visual).conv1 = conv_stem(shape.vision.width, shape.vision.patch_size)
+        model.visual = StemVision(shape.vision, shape.embed_dim)
     return model
-
-
-def conv_stem(width: int, patch_size: int) -> nn.Sequential:
-    """Patch embedding by stride-2 convolutions; a ViT learns from few images far better with it.
-
-    Early convolutions help transformers see better, arXiv 2106.14881.
-    """
-    steps = patch_size.bit_length() - 1
-    if 1 << steps != patch_size:
-        raise UsageError(
-            f"backbone.shape.stem=conv needs a patch size that is a power of two, not {patch_size}"
-        )
-    channels = [3, *(width >> (steps - 1 - i) for i in range(steps))]
-    layers: list[nn.Module] = []
-    for inner, outer in itertools.pairwise(channels):
-        layers += [nn.Conv2d(inner, outer, 3, 2, 1, bias=False), nn.GroupNorm(1, outer), nn.GELU()]
-    return nn.Sequential(*layers, nn.Conv2d(width, width, 1, bias=False))
 
 
 def split_attention(model: nn.Module) -> nn.Module:
