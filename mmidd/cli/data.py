@@ -193,13 +193,14 @@ def shard(
     """
     from rich.progress import Progress
 
+    from mmidd.engine.lock import exclusive
     from mmidd.shards.select import read_blob, select
     from mmidd.shards.writer import write_shards
 
     home = open_workspace(workspace)
     chosen = select(home)
     say(chosen.describe(), quiet=as_json)
-    with Progress(console=err, disable=as_json) as progress:
+    with exclusive(home.root / ".shards.lock"), Progress(console=err, disable=as_json) as progress:
         task = progress.add_task("shard", total=chosen.rows.height)
         summary = write_shards(
             chosen.rows,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mmidd.demo.portraits import Pixels, Points, Portrait
 from mmidd.demo.warp import BROWS, EYES, MOUTH, Mask, blend, forehead, hull, soften, warp
+from mmidd.schema import ForgeryType
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Swap:
         inside = hull(np.concatenate([target.points, below]))
         face = _match_colour(face, base.image, inside > 0, self.match, _tint(self.tint * strength, rng))
         soft = soften(inside, self.feather)
-        return Still(blend(face, base.image, soft), target.matte, _region(soft))
+        return _composed(face, base, soft, _GRID[ForgeryType.FS], strength)
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Reenact:
         inside = hull(np.concatenate([target.points, forehead(target.points, 0.1)]))
         face = _match_colour(face, base.image, inside > 0, 0.0, _tint(self.tint * strength, rng))
         soft = soften(inside, self.feather)
-        return Still(blend(face, base.image, soft), target.matte, _region(soft))
+        return _composed(face, base, soft, _GRID[ForgeryType.FR], strength)
 
 
 def morph(people: Sequence[Portrait], rng: np.random.Generator, strength: float) -> Still:
@@ -128,7 +129,7 @@ def morph(people: Sequence[Portrait], rng: np.random.Generator, strength: float)
     mixed = np.tensordot(weights, coarse, 1)
     mixed += np.tensordot(weights / np.linalg.norm(weights), np.stack(warped) - coarse, 1)
     head = soften(hull(_scaled(np.concatenate([shape, forehead(shape, 0.5)]), 1.25, 1.2)), 25)
-    return Still(blend(mixed, retake(people[0], rng).image, head), people[0].matte, _region(head))
+    return _composed(mixed, retake(people[0], rng), head, _GRID[ForgeryType.EFS], strength)
 
 
 def retouch(people: Sequence[Portrait], rng: np.random.Generator, strength: float) -> Still:
@@ -147,7 +148,7 @@ def retouch(people: Sequence[Portrait], rng: np.random.Generator, strength: floa
     inside = soften(hull(np.concatenate([target.points, forehead(target.points, 0.2)])), 9)
     if 2 in edits:
         image = blend(_smooth_skin(image, strength), image, inside * _skin(target.points))
-    return Still(blend(image, base.image, inside), target.matte, _region(inside))
+    return _composed(image, base, inside, _GRID[ForgeryType.FE], strength)
 
 
 FF_METHODS: dict[str, Forgery] = {
@@ -161,6 +162,21 @@ FF_METHODS: dict[str, Forgery] = {
 
 FORGERIES: dict[str, Forgery] = {"real": real, "morph": morph, "retouch": retouch, **FF_METHODS}
 """Every kind of still by name, the real one included."""
+
+
+_GRID = {ForgeryType.FS: 5.0, ForgeryType.FR: 6.0, ForgeryType.EFS: 7.0, ForgeryType.FE: 8.0}
+_GRID_HEIGHT = 6.0
+
+
+def _composed(face: NDArray[np.generic], base: Still, soft: Mask, period: float, strength: float) -> Still:
+    """Lays the forged content over the real still, with the sampling grid of its renderer.
+
+    Generators leave a weak periodic pattern where they upsample (Odena et al., "Deconvolution
+    and checkerboard artifacts", 2016); `period` is its wavelength in tile pixels.
+    """
+    row, column = (np.sin(2 * np.pi / period * np.arange(n)) for n in soft.shape)
+    grid = _GRID_HEIGHT * strength * np.outer(row, column)
+    return Still(blend(face + grid[..., None], base.image, soft), base.matte, _region(soft))
 
 
 def _jitter(points: Points, rng: np.random.Generator) -> Points:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mmidd.detection.media import files_under, media_of
 from mmidd.detection.verdict import FrameCounts, FrameScore, Verdict
+from mmidd.engine.pool import Guard
 from mmidd.errors import DataError
 from mmidd.evaluation.results import FIXED_THRESHOLD, Threshold, load_threshold
 from mmidd.evaluation.scoring import BATCH, Scorer
@@ -18,6 +19,9 @@ from mmidd.preprocess.crop import decode_image
 from mmidd.preprocess.extract import Extracted, extract
 from mmidd.schema import ForgeryType, Label, Media
 from mmidd.spec import PreprocessSpec
+
+TIME_LIMIT, MEMORY_LIMIT = 600.0, 4 << 30
+"""Seconds and bytes that decoding one file may take before its process is killed."""
 
 NOTHING_SEEN = FrameCounts()
 UNFITTED = FIXED_THRESHOLD.model_copy(update={"items": "run `mmidd eval` first"})
@@ -62,14 +66,15 @@ class Predictor:
         Raises:
             UsageError: nothing at the path, or a folder without files.
         """
-        for file in files_under(path):
-            yield self._verdict(file)
+        with Guard(time_limit=TIME_LIMIT, memory_limit=MEMORY_LIMIT) as guard:
+            for file in files_under(path):
+                yield self._verdict(file, guard)
 
-    def _verdict(self, path: Path) -> Verdict:
+    def _verdict(self, path: Path, guard: Guard) -> Verdict:
         media: Media | None = None
         try:
             media = media_of(path)
-            extracted = list(extract(path, media, self.run.spec))
+            extracted = guard.call(_extract_all, path, media, self.run.spec)
         except DataError as error:
             return self._without(path, media, error.reason, error.detail)
         faces = [item for item in extracted if item.blob is not None]
@@ -122,6 +127,10 @@ class Predictor:
             error=error,
             detail=detail,
         )
+
+
+def _extract_all(path: Path, media: Media, spec: PreprocessSpec) -> list[Extracted]:
+    return list(extract(path, media, spec))
 
 
 def _likeliest_forgery(types: dict[ForgeryType, float]) -> ForgeryType:

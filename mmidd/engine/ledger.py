@@ -9,7 +9,6 @@ removed when the next writer opens the ledger.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import io
 import os
@@ -23,8 +22,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmidd.engine.lock import exclusive
 from mmidd.engine.units import Row
-from mmidd.errors import StorageError, WorkspaceBusy
+from mmidd.errors import StorageError
 from mmidd.schema import Status, with_version
 from mmidd.workspace import TEMPORARY, Table
 
@@ -47,14 +47,8 @@ class Ledger(Table):
         with storage_errors(self.root):
             for folder in ("parts", "packs"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
-            lock = (self.root / ".lock").open("w")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise WorkspaceBusy(
-                    f"another mmidd process is writing {self.root}; wait for it or stop it"
-                ) from error
+            (self.root / ".lock").touch()
+        with exclusive(self.root / ".lock"):
             for orphan in self.orphans():
                 orphan.unlink()
             yield

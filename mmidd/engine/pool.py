@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import Any
+from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -19,9 +19,39 @@ from mmidd.errors import DataError
 from mmidd.schema import Status
 
 Outcome = tuple[Unit, list[Row]]
+T = TypeVar("T")
 
 _POLL_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1
+
+
+class Guard:
+    """Runs functions in one other process, which is killed when a call takes too long.
+
+    Args:
+        time_limit: seconds per call.
+        memory_limit: bytes of private memory the process may allocate.
+    """
+
+    def __init__(self, *, time_limit: float, memory_limit: int) -> None:
+        self._time_limit = time_limit
+        self._pool = _processes(1, memory_limit)
+
+    def __enter__(self) -> Guard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _shut(self._pool)
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """The function's result; its exceptions pass through.
+
+        Raises:
+            DataError: `timed_out` or `worker_died`.
+        """
+        return _result(
+            self._pool.schedule(function, args=arguments, timeout=self._time_limit), self._time_limit
+        )
 
 
 class UnitPool:
@@ -40,19 +70,13 @@ class UnitPool:
         self._work = work
         self._in_flight = workers + 1
         self._time_limit = time_limit
-        self._pool = ProcessPool(
-            max_workers=workers,
-            initializer=_start_worker,
-            initargs=(memory_limit,),
-            context=multiprocessing.get_context("spawn"),
-        )
+        self._pool = _processes(workers, memory_limit)
 
     def __enter__(self) -> UnitPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join()
+        _shut(self._pool)
 
     def run(self, units: Iterable[Unit]) -> Iterator[Outcome | None]:
         """Outcomes as they finish, None at least twice a second meanwhile.
@@ -80,12 +104,30 @@ class UnitPool:
 
     def _rows(self, future: Future[list[Row]]) -> list[Row]:
         try:
-            rows = future.result()
-        except FutureTimeout:
-            return [_failed("timed_out", f"more than {self._time_limit:g} s")]
-        except ProcessExpired as error:
-            return [_failed("worker_died", f"exit code {error.exitcode}")]
-        return settle(rows)
+            return settle(_result(future, self._time_limit))
+        except DataError as error:
+            return [_failed(error.reason, error.detail)]
+
+
+def _processes(workers: int, memory_limit: int) -> ProcessPool:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPool(
+        max_workers=workers, initializer=_start_worker, initargs=(memory_limit,), context=context
+    )
+
+
+def _shut(pool: ProcessPool) -> None:
+    pool.stop()  # type: ignore[no-untyped-call]
+    pool.join()
+
+
+def _result(future: Future[T], time_limit: float) -> T:
+    try:
+        return future.result()
+    except FutureTimeout as error:
+        raise DataError("timed_out", f"more than {time_limit:g} s") from error
+    except ProcessExpired as error:
+        raise DataError("worker_died", f"exit code {error.exitcode}") from error
 
 
 def settle(rows: list[Row]) -> list[Row]:

@@ -22,6 +22,8 @@ from mmidd.shards.stream import ShardDataset
 from mmidd.training.augment import augment, resize, sample_generator
 from mmidd.training.config import TrainConfig
 
+NO_CAPTIONS = "the method needs captions, and the shards lack them; run `mmidd caption`, then `mmidd shard`"
+
 
 class Sample(Protocol):
     """One crop: key, RGB image (H, W, 3) uint8, and its manifest row with captions."""
@@ -66,6 +68,16 @@ class TrainingData:
                 )
         self.train = train
         self.val = val
+
+    def require_captions(self) -> None:
+        """Check that the first training sample is captioned.
+
+        Raises:
+            UsageError: it is not.
+        """
+        row = self.train[0].row
+        if not (row.get("face") and row.get("environment")):
+            raise UsageError(NO_CAPTIONS)
 
     def fingerprint(self) -> str:
         """Hash of the keys of both splits in order; a run is resumed on the same data only."""

@@ -30,6 +30,8 @@ def train(
     """
     data = open_data(shards_dir)
     task = build_task(config)
+    if task.needs_captions:
+        data.require_captions()
     if not resume:
         start_run(run_dir, config, ShardIndex.load(shards_dir).spec)
     return Loop(task, data, config, run_dir, reporter).run(resume)

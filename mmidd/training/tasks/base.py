@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -56,6 +56,7 @@ class Task(nn.Module, ABC, Generic[ConfigT]):
     whole batch, so that contrastive terms span it whatever the memory allows.
     """
 
+    needs_captions: ClassVar[bool] = False
     config: ConfigT
     size: int
     mean: Tensor

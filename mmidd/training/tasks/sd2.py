@@ -20,7 +20,7 @@ from mmidd.errors import UsageError
 from mmidd.schema import ForgeryType
 from mmidd.training import losses
 from mmidd.training.config import Sd2Config
-from mmidd.training.data import Batch
+from mmidd.training.data import NO_CAPTIONS, Batch
 from mmidd.training.models.clam import Clam, layer_tokens
 from mmidd.training.models.clip import add_lora, encode_text, load_clip
 from mmidd.training.tasks.base import Features, Group, LossTerms, Task
@@ -28,6 +28,8 @@ from mmidd.training.tasks.base import Features, Group, LossTerms, Task
 
 class Sd2(Task[Sd2Config]):
     """The `sd2` method; score is 1 - softmax(tau·cos)[REAL] over the plain class texts."""
+
+    needs_captions = True
 
     def __init__(self, config: Sd2Config) -> None:
         super().__init__(config)
@@ -105,9 +107,7 @@ def _labels() -> dict[ForgeryType, tuple[str, ...]]:
 
 def _captions(texts: tuple[str | None, ...]) -> list[str]:
     if not all(texts):
-        raise UsageError(
-            "sd2 needs captions, and the shards lack them; run `mmidd caption`, then `mmidd shard`"
-        )
+        raise UsageError(NO_CAPTIONS)
     return [text for text in texts if text]
 
 
