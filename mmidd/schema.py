@@ -32,7 +32,7 @@ class ForgeryType(StrEnum):
     FE = "FE"
 
     @property
-    def index(self) -> int:
+    def index(self) -> int:  # type: ignore[override]
         """Class index: REAL 0, FS 1, FR 2, EFS 3, FE 4."""
         return list(ForgeryType).index(self)
 

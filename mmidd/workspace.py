@@ -228,7 +228,7 @@ class Workspace:
         return self.root / "runs"
 
 
-def _spec(fields: dict[str, object]) -> PreprocessSpec:
+def _spec(fields: Mapping[str, object]) -> PreprocessSpec:
     try:
         return PreprocessSpec.model_validate(fields)
     except ValidationError as error:

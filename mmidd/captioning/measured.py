@@ -7,20 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from mmidd.preprocess.blend.masks import hull_mask
+from mmidd.preprocess.blend.regions import Points
+from mmidd.preprocess.detectors.base import Pixels
 from mmidd.preprocess.quality import luma, sharpness
 
-Pixels = NDArray[np.uint8]
-Points = NDArray[np.float64]
+Region = NDArray[np.bool_]
 
-_HUES = (
-    (11, "red"),
-    (23, "orange"),
-    (34, "yellow"),
-    (80, "green"),
-    (100, "cyan"),
-    (130, "blue"),
-    (160, "violet"),
-)
+_BY_HUE = ("red", "orange", "yellow", "green", "cyan", "blue", "violet", "pink")
+COLOURS = (*_BY_HUE, "black", "white", "grey", "brown", "beige")
+_HUE_ENDS = (5, 22, 34, 80, 100, 132, 155, 172)
+_BORDER = 0.12
 
 
 class Facts(BaseModel):
@@ -29,18 +26,19 @@ class Facts(BaseModel):
     Attributes:
         brightness: mean luma of the face, 0 to 255.
         contrast: standard deviation of the luma of the face.
-        warmth: mean red minus mean blue of the face; above 0 is warm.
+        warmth: log2 of the mean red over the mean blue of the face; skin is about 0.65.
         side_light: luma of the image's left half of the face minus that of the right.
         sharpness: variance of the Laplacian of luma.
         yaw: nose offset from the middle of the eyes over the eye distance; above 0 the nose
             points to the right edge of the image.
-        pitch: eyes to nose over eyes to mouth, vertically; above 0.6 the head is lowered.
+        pitch: eyes to nose over eyes to mouth, along the face; about 0.54, more where the head is lowered.
         roll: tilt of the eye line in degrees, clockwise in the image is above 0.
         mouth_open: inner lip distance over mouth width.
         eyes_open: mean eye height over eye width.
-        background_brightness: mean luma outside the face.
-        background_texture: mean gradient of the luma outside the face.
-        background_colour: name of the dominant colour outside the face.
+        background_brightness: mean luma of the background.
+        background_texture: mean gradient of the luma of the background, in grey levels per pixel.
+        background_colour: the most frequent of `COLOURS` in the background.
+        background_uniformity: its share, 0 to 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +56,7 @@ class Facts(BaseModel):
     background_brightness: float
     background_texture: float
     background_colour: str
+    background_uniformity: float
 
 
 def measure(image: Pixels, points: Points | None) -> Facts:
@@ -66,25 +65,52 @@ def measure(image: Pixels, points: Points | None) -> Facts:
     Args:
         image: uint8 (H, W, 3) RGB.
         points: 68 landmarks (x, y) in crop pixels; without them the face is the central ellipse.
+
+    Raises:
+        DataError: `degenerate_hull`: the landmarks enclose nothing of the crop.
     """
-    face = _face_region(image, points)
+    shape = image.shape[:2]
+    face = _ellipse(shape) if points is None else hull_mask(points, "facehull", *shape) > 0.5
+    behind = _background(face, points)
     grey = luma(image).astype(np.float64)
-    inside, outside = grey[face], grey[~face] if (~face).any() else grey.ravel()
-    means = image[face].mean(axis=0)
+    gradient = np.hypot(cv2.Sobel(grey, cv2.CV_64F, 1, 0), cv2.Sobel(grey, cv2.CV_64F, 0, 1)) / 8
+    red, _, blue = image[face].mean(axis=0)
+    colour, share = dominant_colour(image[behind])
+    return Facts(
+        brightness=_short(grey[face].mean()),
+        contrast=_short(grey[face].std()),
+        warmth=_short(np.log2((red + 1) / (blue + 1))),
+        side_light=_short(_side_light(grey, face)),
+        sharpness=_short(sharpness(image)),
+        background_brightness=_short(grey[behind].mean()),
+        background_texture=_short(gradient[behind].mean()),
+        background_colour=colour,
+        background_uniformity=_short(share),
+        **({} if points is None else _geometry(points)),
+    )
+
+
+def dominant_colour(pixels: Pixels) -> tuple[str, float]:
+    """The most frequent colour name of (n, 3) RGB pixels, and its share."""
+    hue, saturation, value = cv2.cvtColor(pixels[None], cv2.COLOR_RGB2HSV)[0].T.astype(int)
+    skin_hue = (hue >= 5) & (hue < 22)
+    rules = {
+        "black": value < 40,
+        "white": (saturation < 38) & (value > 210),
+        "grey": saturation < 38,
+        "brown": skin_hue & (value < 170),
+        "beige": skin_hue & (saturation < 115),
+    }
+    by_hue = np.searchsorted(_HUE_ENDS, hue, side="right") % len(_BY_HUE)
+    names = np.select(list(rules.values()), [COLOURS.index(name) for name in rules], by_hue)
+    counts = np.bincount(names, minlength=len(COLOURS))
+    return COLOURS[int(counts.argmax())], float(counts.max() / len(pixels))
+
+
+def _side_light(grey: NDArray[np.float64], face: Region) -> float:
     columns = np.nonzero(face)[1]
     middle = np.median(columns)
-    gradient = np.hypot(cv2.Sobel(grey, cv2.CV_64F, 1, 0), cv2.Sobel(grey, cv2.CV_64F, 0, 1)) / 8
-    return Facts(
-        brightness=_short(inside.mean()),
-        contrast=_short(inside.std()),
-        warmth=_short(means[0] - means[2]),
-        side_light=_short(inside[columns < middle].mean() - inside[columns >= middle].mean()),
-        sharpness=_short(sharpness(image)),
-        background_brightness=_short(outside.mean()),
-        background_texture=_short(gradient[~face].mean() if (~face).any() else gradient.mean()),
-        background_colour=colour_name(image[~face] if (~face).any() else image.reshape(-1, 3)),
-        **(_geometry(points) if points is not None and len(points) == 68 else {}),
-    )
+    return float(grey[face][columns <= middle].mean() - grey[face][columns >= middle].mean())
 
 
 def _geometry(p: Points) -> dict[str, float]:
@@ -105,27 +131,30 @@ def _geometry(p: Points) -> dict[str, float]:
     }
 
 
-def _face_region(image: Pixels, points: Points | None) -> NDArray[np.bool_]:
-    height, width = image.shape[:2]
-    mask = np.zeros((height, width), np.uint8)
-    if points is None:
-        cv2.ellipse(mask, (width // 2, height // 2), (width * 3 // 8, height // 2), 0, 0, 360, 1, -1)
-    else:
-        cv2.fillConvexPoly(mask, np.rint(cv2.convexHull(points.astype(np.float32))).astype(np.int32), 1)
-    return np.asarray(mask, dtype=bool) if mask.any() else np.ones((height, width), dtype=bool)
+def _ellipse(shape: tuple[int, ...]) -> Region:
+    height, width = shape
+    y, x = np.ogrid[:height, :width]
+    across, along = (x + 0.5 - width / 2) / (width * 3 / 8), (y + 0.5 - height / 2) / (height / 2)
+    return np.asarray(across**2 + along**2 <= 1)
 
 
-def colour_name(pixels: Pixels) -> str:
-    """Name of the median colour of (n, 3) RGB pixels."""
-    median = np.median(pixels, axis=0).astype(np.uint8).reshape(1, 1, 3)
-    hue, saturation, value = (int(v) for v in cv2.cvtColor(median, cv2.COLOR_RGB2HSV)[0, 0])
-    if value < 40:
-        return "black"
-    if saturation < 38:
-        return "white" if value > 210 else "grey"
-    if 5 <= hue < 25 and value < 170:
-        return "brown"
-    return next((name for bound, name in _HUES if hue < bound), "red")
+def _background(face: Region, points: Points | None) -> Region:
+    """The left, right and upper border without the head; all of the border where the head covers it."""
+    height, width = face.shape
+    rim, side = max(1, round(_BORDER * height)), max(1, round(_BORDER * width))
+    border = np.ones((height, width), dtype=bool)
+    border[rim:, side : width - side] = False
+    behind = border & ~(face if points is None else _head(points, face.shape))
+    return behind if behind.any() else border
+
+
+def _head(points: Points, shape: tuple[int, ...]) -> Region:
+    """Hull of the landmarks and a forehead as high as the brows are above the nose's base."""
+    forehead = points[17:27] + points[17:27].mean(axis=0) - points[33]
+    outline = cv2.convexHull(np.concatenate([points, forehead]).astype(np.float32))
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillConvexPoly(mask, np.rint(outline).astype(np.int32), 1)
+    return np.asarray(mask, dtype=bool)
 
 
 def _short(value: float | np.floating) -> float:

@@ -47,7 +47,7 @@ class Scene:
         width, height = size or _SIZES[rng.integers(len(_SIZES))]
         pad = round(_PAD * max(width, height))
         canvas = (width + 2 * pad, height + 2 * pad)
-        grain = rng.normal(0, rng.uniform(2, 6), (height + 64, width + 64, 3)).astype(np.float32)
+        grain = rng.normal(0, rng.uniform(1, 4), (height + 64, width + 64, 3)).astype(np.float32)
         return cls(
             size=(width, height),
             background=_background(rng, canvas),

@@ -164,8 +164,8 @@ FORGERIES: dict[str, Forgery] = {"real": real, "morph": morph, "retouch": retouc
 """Every kind of still by name, the real one included."""
 
 
-_GRID = {ForgeryType.FS: 5.0, ForgeryType.FR: 6.0, ForgeryType.EFS: 7.0, ForgeryType.FE: 8.0}
-_GRID_HEIGHT = 6.0
+_GRID = {ForgeryType.FS: 7.0, ForgeryType.FR: 8.5, ForgeryType.EFS: 10.0, ForgeryType.FE: 12.0}
+_GRID_HEIGHT = 14.0
 
 
 def _composed(face: NDArray[np.generic], base: Still, soft: Mask, period: float, strength: float) -> Still:
@@ -176,7 +176,9 @@ def _composed(face: NDArray[np.generic], base: Still, soft: Mask, period: float,
     """
     row, column = (np.sin(2 * np.pi / period * np.arange(n)) for n in soft.shape)
     grid = _GRID_HEIGHT * strength * np.outer(row, column)
-    return Still(blend(face + grid[..., None], base.image, soft), base.matte, _region(soft))
+    return Still(
+        blend(face.astype(np.float32) + grid[..., None], base.image, soft), base.matte, _region(soft)
+    )
 
 
 def _jitter(points: Points, rng: np.random.Generator) -> Points:

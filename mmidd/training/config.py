@@ -113,7 +113,7 @@ class TrainConfig(_Frozen):
     trainable: Literal["layernorm", "lora", "all"]
     optim: Optim
     augment: Augment = Augment()
-    balance: Literal["none", "label", "type"] = "none"
+    balance: Literal["none", "label", "type", "pair"] = "none"
     batch: int = Field(ge=2)
     micro_batch: int = Field(ge=1)
     epochs: int = Field(ge=1)
@@ -130,13 +130,18 @@ def _yaml_off(value: object) -> object:
 
 
 class LnclipConfig(TrainConfig):
-    """LNCLIP-DF (arXiv 2508.06248): loss weights and slerp latent augmentation."""
+    """LNCLIP-DF (arXiv 2508.06248): loss weights and slerp latent augmentation.
+
+    `head_gain` multiplies the head's initial weights. On unit features a default head gives logits
+    near zero; a backbone that starts from random weights then gets no steady direction.
+    """
 
     method: Literal["lnclip"] = "lnclip"
     alignment: float = Field(default=0.1, ge=0)
     uniformity: float = Field(default=0.5, ge=0)
     slerp_mode: Annotated[Literal["expand", "replace", "off"], BeforeValidator(_yaml_off)] = "expand"
     slerp_k: int = Field(default=8, ge=1)
+    head_gain: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _no_lora(self) -> Self:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmidd.errors import UsageError
 from mmidd.schema import ForgeryType, Label, Split
+from mmidd.shards.pairs import PairedPlan
 from mmidd.shards.plan import EpochPlan, balance_groups
 from mmidd.shards.stream import ShardDataset
 from mmidd.training.augment import augment, resize, sample_generator
@@ -172,7 +173,9 @@ class _Plain(Dataset[_Item]):
         return resize(sample.image, self.size), sample
 
 
-def _plan(data: TrainingData, config: TrainConfig, epoch: int) -> EpochPlan:
+def _plan(data: TrainingData, config: TrainConfig, epoch: int) -> EpochPlan | PairedPlan:
+    if config.balance == "pair":
+        return PairedPlan(data.train.rows, config.seed, epoch, config.batch)
     return EpochPlan(balance_groups(data.train.rows, config.balance), config.seed, epoch, config.batch)
 
 

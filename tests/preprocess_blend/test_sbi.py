@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import cv2
 import numpy as np
 import pytest
 from matplotlib.path import Path as Polygon
@@ -9,10 +12,11 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial import ConvexHull
 
 from mmidd.errors import DataError
-from mmidd.preprocess.blend.colour import downscale, sharpen, shift_hsv
+from mmidd.preprocess.blend.colour import brighten, downscale, sharpen, shift_hsv, shift_rgb, statistics_shift
 from mmidd.preprocess.blend.masks import ELASTIC_ALPHA, ELASTIC_SIGMA, elastic, hull_mask, soften
 from mmidd.preprocess.blend.regions import HULLS, to_crop
-from mmidd.preprocess.blend.sbi import RATIOS, alpha_blend, self_blend
+from mmidd.preprocess.blend.sbi import RATIOS, _draw_affine, alpha_blend, self_blend
+from mmidd.preprocess.crop import encode_mask
 from mmidd.preprocess.simulate import simulate_sample
 from tests.captioning.test_measured import points
 
@@ -44,6 +48,38 @@ def test_raised_brows_go_up_by_half_the_way_to_the_eye() -> None:
     assert after[19, 1] == pytest.approx(before[19, 1] - (before[37, 1] - before[19, 1]) / 2)
     assert (after[17:27, 1] < before[17:27, 1]).all()
     assert np.array_equal(after[27:], before[27:])
+
+
+MIRROR = [
+    *range(16, -1, -1),
+    *range(26, 16, -1),
+    *range(27, 31),
+    *range(35, 30, -1),
+    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+    *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65),
+]
+
+
+@pytest.mark.parametrize("family", sorted(HULLS))
+def test_a_mirrored_face_gets_the_mirrored_hulls(family: str) -> None:
+    groups, move = HULLS[family]
+    assert {frozenset(MIRROR[i] for i in group) for group in groups} == {frozenset(g) for g in groups}
+    landmarks = points() + np.random.default_rng(0).uniform(-3, 3, (68, 2))
+    flipped = landmarks[MIRROR] * (-1, 1)
+    assert np.allclose(move(flipped), move(landmarks)[MIRROR] * (-1, 1))
+
+
+def test_the_affine_moves_the_centre_by_the_translation_and_scales_around_it() -> None:
+    matrix, drawn = _draw_affine(200, 100, np.random.default_rng(0))
+    centre = np.array([99.5, 49.5])
+    assert np.allclose(to_crop(centre, matrix), centre + drawn["translate"])
+    assert np.allclose(matrix[:, :2], np.diag(drawn["scale"]))
+
+
+def test_downscaling_keeps_every_second_pixel_and_interpolates_between() -> None:
+    picture = image()
+    expected = cv2.resize(picture[::2, ::2], (256, 256), interpolation=cv2.INTER_LINEAR)
+    assert np.array_equal(downscale(picture, 2), expected)
 
 
 def test_elastic_equals_the_scipy_formula() -> None:
@@ -81,7 +117,15 @@ def test_the_same_seed_sample_and_number_give_the_same_pixels() -> None:
     assert np.array_equal(first.mask, again.mask)
     assert first.parameters == again.parameters
     for other in ((4, "abc", 1), (3, "abd", 1), (3, "abc", 2)):
-        assert simulate_sample(image(), points(), *other).parameters != first.parameters
+        assert not np.array_equal(simulate_sample(image(), points(), *other).fake, first.fake)
+
+
+def test_the_parameters_are_json_and_enough_to_draw_the_blend_again() -> None:
+    first = simulate_sample(image(), points(), 3, "abc", 1)
+    stored = json.loads(json.dumps(first.parameters))
+    assert stored == first.parameters
+    again = simulate_sample(image(), points(), stored["seed"], "abc", stored["k"])
+    assert np.array_equal(again.fake, first.fake)
 
 
 def test_all_hulls_and_both_sides_are_drawn() -> None:
@@ -118,6 +162,73 @@ def test_colour_operations_by_hand() -> None:
     spot = flat.copy()
     spot[4, 4] = 87
     assert sharpen(spot, 0.5, 1.0)[4, 4, 0] == round(0.5 * 87 + 0.5 * (9 * 87 - 8 * 77))
+
+
+def test_colour_tables_equal_the_formulas_on_every_pixel() -> None:
+    picture = image()
+    wide = picture.astype(np.float64)
+    shift = [12.4, -18.2, 3.3]
+    assert np.array_equal(shift_rgb(picture, shift), np.clip(np.rint(wide + shift), 0, 255))
+    lit = np.clip(np.rint(wide * 1.08 - 0.05 * 255), 0, 255)
+    assert np.array_equal(brighten(picture, 0.08, -0.05), lit)
+    hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV).astype(np.float64) + np.array([-0.3, 0.2, -0.1])
+    hsv[..., 0] %= 180
+    direct = cv2.cvtColor(np.floor(np.clip(hsv, 0, 255)).astype(np.uint8), cv2.COLOR_HSV2RGB)
+    assert np.array_equal(shift_hsv(picture, [-0.3, 0.2, -0.1]), direct)
+
+
+def test_each_value_is_drawn_from_its_range() -> None:
+    picture = image()[:64, :64]
+    drawn = [statistics_shift(picture, np.random.default_rng(s))[1] for s in range(400)]
+    shifts = np.array([d["rgb_shift"] for d in drawn if "rgb_shift" in d])
+    assert pytest.approx(len(shifts) / 400, abs=0.08) == 0.3
+    assert 18 < np.abs(shifts).max() <= 20
+    assert 0.28 < np.abs([d["hsv_shift"] for d in drawn]).max() <= 0.3
+    for name in ("contrast", "brightness"):
+        assert 0.095 < np.abs([d[name] for d in drawn]).max() <= 0.1
+    factors = [d["downscale"] for d in drawn if "downscale" in d]
+    assert {2, 4} == set(factors)
+    assert pytest.approx(len(factors) / 400, abs=0.08) == 0.5
+    alpha, lightness = np.array([d["sharpen"] for d in drawn if "sharpen" in d]).T
+    assert (alpha.min() >= 0.2) & (alpha.max() <= 0.5) & (lightness.min() >= 0.5) & (lightness.max() <= 1)
+
+
+def test_softening_and_affine_are_drawn_from_their_ranges() -> None:
+    drawn = [self_blend(image(), points(), np.random.default_rng(s)).parameters for s in range(120)]
+    size, kernels = (np.array([d[name] for d in drawn]) for name in ("mask_size", "kernels"))
+    assert (192 <= size.min() < 196) & (252 < size.max() <= 256)
+    assert set(kernels.ravel()) == set(range(5, 26, 2))
+    assert {d["sigma"] for d in drawn} <= set(range(5, 46))
+    scale, shift = (np.array([d[name] for d in drawn]) for name in ("scale", "translate"))
+    assert (0.95 <= scale.min() < 0.96) & (1.04 < scale.max() <= 1 / 0.95)
+    assert np.all(np.abs(shift) <= (0.03 * 256, 0.015 * 256))
+    assert np.all(np.abs(shift).max(axis=0) > (0.9 * 0.03 * 256, 0.9 * 0.015 * 256))
+    ratios = np.array([d["ratio"] for d in drawn])
+    assert np.mean(ratios == 1) == pytest.approx(0.5, abs=0.15)
+
+
+def test_nothing_black_is_blended_in_at_the_border() -> None:
+    bright = np.full((256, 256, 3), 200, np.uint8)
+    wide = (points() - 128) * 1.6 + 128
+    for seed in range(20):
+        assert self_blend(bright, wide, np.random.default_rng(seed)).fake.min() > 100
+
+
+def test_masks_lie_on_the_face_and_outside_it_nothing_changes() -> None:
+    face = hull_mask(points(), "facehull", 256, 256) > 0.5
+    near = cv2.dilate(face.astype(np.uint8), np.ones((61, 61), np.uint8)) > 0
+    for seed in range(20):
+        mask = self_blend(image(), points(), np.random.default_rng(seed)).mask
+        assert mask[face].mean() > 0.5
+        assert mask[~near].max() < 0.02
+
+
+def test_a_stored_mask_keeps_its_values() -> None:
+    mask = self_blend(image(), points(), np.random.default_rng(0)).mask
+    stored = cv2.imdecode(np.frombuffer(encode_mask(mask), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert stored is not None
+    assert stored.dtype == np.uint8
+    assert np.abs(stored / 255 - mask).max() <= 0.5 / 255 + 1e-6
 
 
 def test_to_crop_is_the_affine_of_the_row() -> None:

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+from mmidd.preprocess.detectors.base import Pixels
+
 Drawn = dict[str, Any]
 
 _RGB_SHIFT, _RGB_P = 20.0, 0.3
@@ -25,11 +26,11 @@ def statistics_shift(image: Pixels, rng: np.random.Generator) -> tuple[Pixels, D
     drawn: Drawn = {}
     if rng.random() < _RGB_P:
         drawn["rgb_shift"] = [float(v) for v in rng.uniform(-_RGB_SHIFT, _RGB_SHIFT, 3)]
-        image = _clip(image + np.asarray(drawn["rgb_shift"]))
+        image = shift_rgb(image, drawn["rgb_shift"])
     drawn["hsv_shift"] = [float(v) for v in rng.uniform(-_HSV_SHIFT, _HSV_SHIFT, 3)]
     image = shift_hsv(image, drawn["hsv_shift"])
     drawn["contrast"], drawn["brightness"] = (float(v) for v in rng.uniform(-_LIGHT, _LIGHT, 2))
-    image = _clip(image.astype(np.float32) * (1 + drawn["contrast"]) + 255 * drawn["brightness"])
+    image = brighten(image, drawn["contrast"], drawn["brightness"])
     if rng.random() < 0.5:
         drawn["downscale"] = int(rng.choice([2, 4]))
         return downscale(image, drawn["downscale"]), drawn
@@ -42,11 +43,22 @@ def shift_hsv(image: Pixels, shift: list[float]) -> Pixels:
 
     SBI gives its limits as 0.3, which on uint8 lowers a channel by one or leaves it.
     """
-    hsv = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), dtype=np.float32) + np.asarray(shift, np.float32)
-    hsv[..., 0] %= 180
-    whole = np.floor(np.clip(hsv, 0, 255)).astype(np.uint8)
-    whole[..., 0] = np.minimum(whole[..., 0], 179)
-    return np.asarray(cv2.cvtColor(whole, cv2.COLOR_HSV2RGB), dtype=np.uint8)
+    levels = np.arange(256)
+    hue, saturation, value = (levels + amount for amount in shift)
+    table = np.stack([hue % 180, np.clip(saturation, 0, 255), np.clip(value, 0, 255)], axis=-1)
+    shifted = _looked_up(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), np.floor(table).astype(np.uint8))
+    return np.asarray(cv2.cvtColor(shifted, cv2.COLOR_HSV2RGB), dtype=np.uint8)
+
+
+def shift_rgb(image: Pixels, shift: list[float]) -> Pixels:
+    """Add to red, green and blue, in grey levels."""
+    return _looked_up(image, _rounded(np.arange(256)[:, None] + np.asarray(shift)))
+
+
+def brighten(image: Pixels, contrast: float, brightness: float) -> Pixels:
+    """Multiply by 1 + contrast, then add brightness x 255."""
+    table = np.arange(256)[:, None] * (1 + contrast) + 255 * brightness
+    return _looked_up(image, _rounded(np.repeat(table, 3, axis=1)))
 
 
 def downscale(image: Pixels, factor: int) -> Pixels:
@@ -63,5 +75,10 @@ def sharpen(image: Pixels, alpha: float, lightness: float) -> Pixels:
     return np.asarray(cv2.filter2D(image, -1, kernel), dtype=np.uint8)
 
 
-def _clip(values: NDArray[Any]) -> Pixels:
+def _looked_up(image: Any, table: Pixels) -> Pixels:
+    """Every channel through its own column of a (256, 3) table."""
+    return np.asarray(cv2.LUT(image, table.reshape(1, 256, 3)), dtype=np.uint8)
+
+
+def _rounded(values: NDArray[Any]) -> Pixels:
     return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)

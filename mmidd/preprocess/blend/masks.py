@@ -45,9 +45,10 @@ def hull_mask(points: Points, family: str, height: int, width: int) -> Mask:
 
 def elastic(mask: Mask, rng: np.random.Generator) -> Mask:
     """Deform by a random field: uniform noise, Gaussian blurred by sigma 7 pixels, times 50."""
-    dx, dy = (_smooth_field(mask.shape, rng) for _ in range(2))
-    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]].astype(np.float32)
-    moved = cv2.remap(mask, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    height, width = mask.shape
+    x = _smooth_field(mask.shape, rng) + np.arange(width, dtype=np.float32)
+    y = _smooth_field(mask.shape, rng) + np.arange(height, dtype=np.float32)[:, None]
+    moved = cv2.remap(mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(moved, dtype=np.float32)
 
 

@@ -34,6 +34,8 @@ class Lnclip(Task[LnclipConfig]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.head = nn.Linear(self.visual.ln_post.normalized_shape[0], 2)
+        with torch.no_grad():
+            self.head.weight.mul_(config.head_gain)
 
     def forward(self, batch: Batch) -> Features:
         """Unit features `z` (B, width)."""
