@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from mmidd.engine import Blob, Ledger, Row, Stage, Unit, content_id
 from mmidd.errors import UsageError
@@ -103,28 +104,49 @@ def _columns(row: dict[str, Any], recipe: str, identity: str) -> dict[str, Any]:
 
 
 def blend(job: Job) -> list[Row]:
-    """The forgery of one real sample.
+    """The forgery of one real sample, and its pristine twin.
+
+    The recipe may shift the colours of the whole picture, and both are encoded once more than the
+    sample itself; the twin went through the same, so that neither tells the fake.
 
     Raises:
         DataError: the image cannot be read, or its landmarks give no hull.
     """
-    from mmidd.preprocess.crop import encode_image, encode_mask
-    from mmidd.preprocess.quality import brightness, phash, sharpness
+    from mmidd.preprocess.crop import encode_mask
 
     result = _blend(job)
-    height, width = result.fake.shape[:2]
-    columns = {
-        "parameters": json.dumps(result.parameters, sort_keys=True),
-        "width": width,
-        "height": height,
-        "encoding": job.spec.encoding,
-        "phash": phash(result.fake),
-        "sharpness": sharpness(result.fake),
-        "brightness": brightness(result.fake),
-    }
-    image = Blob(encode_image(result.fake, job.spec), job.spec.encoding)
+    parameters = {"parameters": json.dumps(result.parameters, sort_keys=True)}
+    fake, image = _picture(result.fake, job.spec)
+    real, twin = _picture(result.real, job.spec)
     mask = Blob(encode_mask(result.mask), "mask.png", "mask_")
-    return [Row(columns, blobs=(image, mask))]
+    pristine = {
+        "sample_id": content_id("twin", job.recipe, job.seed, job.k, job.row["sample_id"]),
+        "label": Label.REAL.value,
+        "type": ForgeryType.REAL.value,
+        "pair_confidence": None,
+        "target_video": None,
+        "donor_video": None,
+        "video_id": f"{job.row['video_id']}#{job.recipe}-twin",
+    }
+    return [
+        Row({**fake, **parameters}, blobs=(image, mask)),
+        Row({**real, **parameters, **pristine}, blobs=(twin,)),
+    ]
+
+
+def _picture(image: NDArray[np.uint8], spec: PreprocessSpec) -> tuple[dict[str, Any], Blob]:
+    from mmidd.preprocess.crop import encode_image
+    from mmidd.preprocess.quality import brightness, phash, sharpness
+
+    columns = {
+        "width": image.shape[1],
+        "height": image.shape[0],
+        "encoding": spec.encoding,
+        "phash": phash(image),
+        "sharpness": sharpness(image),
+        "brightness": brightness(image),
+    }
+    return columns, Blob(encode_image(image, spec), spec.encoding)
 
 
 def _blend(job: Job) -> Any:

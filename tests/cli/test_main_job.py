@@ -81,6 +81,8 @@ def test_simulations_are_train_only_and_of_their_real(home: Path) -> None:
     assert set(joined["split_real"]) == {"train"}
     assert set(joined["label_real"]) == {"real"}
     assert (joined["pair_id"] == joined["pair_id_real"]).all()
+    assert joined["label"].value_counts()["count"].n_unique() == 1, "every fake has its twin"
+    assert (simulated["mask_sha256"].is_null() == (simulated["label"] == "real")).all()
 
 
 def test_a_run_is_evaluated_and_detects(run: str, home: Path, world: Path) -> None:

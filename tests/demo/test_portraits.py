@@ -31,7 +31,9 @@ def test_the_matte_leaves_out_other_people_and_what_the_photo_does_not_show() ->
     tile = to_tile("ann", drawn_portrait().image, points, [points + np.array([150, 0], np.float32)])
     assert tile.matte[240, 208] == 255
     assert tile.matte[240, 300:].max() == 0
-    narrow = to_tile("ann", drawn_portrait().image[:, 100:330].copy(), points - np.array([100, 0], np.float32), [])
+    narrow = to_tile(
+        "ann", drawn_portrait().image[:, 100:330].copy(), points - np.array([100, 0], np.float32), []
+    )
     assert narrow.matte[:, :60].max() == 0
 
 

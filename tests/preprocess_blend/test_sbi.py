@@ -150,6 +150,15 @@ def test_landmarks_without_a_hull_are_counted_failures(bad: np.ndarray) -> None:
         self_blend(image(), bad, np.random.default_rng(0))
 
 
+def test_a_hull_cut_off_by_the_crop_is_closed_inside_it() -> None:
+    cut = np.zeros((256, 256), np.float32)
+    cut[100:, 60:200] = 1
+    for seed in range(30):
+        mask, _ = soften(cut, np.random.default_rng(seed))
+        assert mask[-1].max() < 0.6
+        assert mask.max() > 0.99
+
+
 def test_a_mask_that_erodes_away_is_a_counted_failure() -> None:
     with pytest.raises(DataError, match="empty_mask"):
         soften(np.zeros((64, 64), np.float32), np.random.default_rng(0))

@@ -63,7 +63,8 @@ def soften(mask: Mask, rng: np.random.Generator) -> tuple[Mask, dict[str, Any]]:
     """Erode and blur at a random resolution, as SBI does.
 
     Resize to a random height and width, blur, keep what is still 1, blur again, resize back.
-    A draw that erodes everything is drawn anew, eight times at most.
+    A draw that erodes everything is drawn anew, eight times at most. Beyond the image the mask is 0,
+    so a hull that the crop cuts off is closed inside it too.
 
     Returns:
         The soft mask with maximum 1, and what was drawn.
@@ -76,15 +77,21 @@ def soften(mask: Mask, rng: np.random.Generator) -> tuple[Mask, dict[str, Any]]:
         small_height, small_width = (int(rng.integers(_SIDE[0], _SIDE[1] + 1)) for _ in range(2))
         first, second = _odd(rng, _FIRST_KERNEL), _odd(rng, _SECOND_KERNEL)
         sigma = int(rng.integers(_SECOND_SIGMA[0], _SECOND_SIGMA[1] + 1))
-        small = cv2.GaussianBlur(cv2.resize(mask, (small_width, small_height)), (first, first), 0)
+        small = _blur(cv2.resize(mask, (small_width, small_height)), first, 0)
         core = np.where(small < small.max() * (1 - 1e-6), np.float32(0), np.float32(1))
         if small.max() > 0 and core.sum() >= LEAST_AREA:
-            soft = cv2.GaussianBlur(core, (second, second), sigma)
+            soft = _blur(core, second, sigma)
             full = np.asarray(cv2.resize(soft / soft.max(), (width, height)), dtype=np.float32)
             size, kernels = [small_height, small_width], [first, second]
             drawn = {"mask_size": size, "kernels": kernels, "sigma": sigma, "mask_attempts": attempt + 1}
             return np.clip(full, 0, 1), drawn
     raise DataError("empty_mask", f"{_ATTEMPTS} draws eroded it away")
+
+
+def _blur(mask: Any, kernel: int, sigma: float) -> Mask:
+    """Gaussian blur; sigma 0 is OpenCV's own choice for the kernel."""
+    blurred = cv2.GaussianBlur(mask, (kernel, kernel), sigma, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(blurred, dtype=np.float32)
 
 
 def _odd(rng: np.random.Generator, bounds: tuple[int, int]) -> int:
