@@ -31,6 +31,9 @@ VERDICT_WORDS = frozenset(
     | {"tampered", "doctored", "retouched", "photoshopped", "airbrushed", "morphed", "blended", "composited"}
     | {"swap", "swaps", "swapped", "swapping", "reenacted", "reenactment", "forged", "forgery", "forgeries"}
     | {"deepfake", "deepfakes", "deepfaked", "ai", "gan", "diffusion"}
+    | {"realistic", "unrealistic", "photorealistic", "fabricated", "simulated", "phony", "bogus"}
+    | {"edit", "edits", "generate", "generates", "manipulate", "manipulates", "manipulating"}
+    | {"alter", "altering", "modify", "modifying", "forge", "forging", "blending", "tampering"}
 )
 
 _Scale = tuple[tuple[float, str], ...]

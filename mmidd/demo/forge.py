@@ -164,21 +164,31 @@ FORGERIES: dict[str, Forgery] = {"real": real, "morph": morph, "retouch": retouc
 """Every kind of still by name, the real one included."""
 
 
-_GRID = {ForgeryType.FS: 7.0, ForgeryType.FR: 8.5, ForgeryType.EFS: 10.0, ForgeryType.FE: 12.0}
+_GRID = {ForgeryType.FS: 10.0, ForgeryType.FR: 11.5, ForgeryType.EFS: 13.0, ForgeryType.FE: 15.0}
 _GRID_HEIGHT = 14.0
 
 
 def _composed(face: NDArray[np.generic], base: Still, soft: Mask, period: float, strength: float) -> Still:
     """Lays the forged content over the real still, with the sampling grid of its renderer.
 
-    Generators leave a weak periodic pattern where they upsample (Odena et al., "Deconvolution
-    and checkerboard artifacts", 2016); `period` is its wavelength in tile pixels.
+    Generators leave a periodic pattern where they upsample (Odena et al., "Deconvolution and
+    checkerboard artifacts", 2016); `period` is its wavelength in tile pixels. The demo's is strong,
+    so that a network of the demo's size can learn it. Fine detail gives way to it until the
+    content is as sharp as what it replaces: sharpness must not tell a forgery.
     """
     row, column = (np.sin(2 * np.pi / period * np.arange(n)) for n in soft.shape)
-    grid = _GRID_HEIGHT * strength * np.outer(row, column)
-    return Still(
-        blend(face.astype(np.float32) + grid[..., None], base.image, soft), base.matte, _region(soft)
-    )
+    grid = (_GRID_HEIGHT * strength * np.outer(row, column)).astype(np.float32)[..., None]
+    content, inside = face.astype(np.float32), soft > 0.5
+    coarse = cv2.GaussianBlur(content, (0, 0), 2)
+    room = _sharpness(base.image.astype(np.float32), inside) - _sharpness(grid, inside)
+    share = np.sqrt(max(room, 0) / (_sharpness(content, inside) + 1e-3))
+    image = blend(coarse + min(share, 1.5) * (content - coarse) + grid, base.image, soft)
+    return Still(image, base.matte, _region(soft))
+
+
+def _sharpness(image: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
+    """Variance of the Laplacian."""
+    return float(np.asarray(cv2.Laplacian(image, cv2.CV_32F))[inside].var())
 
 
 def _jitter(points: Points, rng: np.random.Generator) -> Points:

@@ -26,7 +26,7 @@ class Take:
         seed: with a file's path it fixes every random choice.
         seconds: mean length of a clip; single clips are up to a fifth shorter or longer.
         fps: frames per second.
-        strength: how visible the forgeries are; 1 is the default, 0 hides them.
+        strength: how visible the forgeries are; 1 is the default, less is harder.
     """
 
     seed: int

@@ -59,7 +59,7 @@ def build_world(
         clips: about how many videos, masks not counted; three quarters as many stills come on top.
         seconds: mean length of a clip.
         fps: frames per second.
-        strength: how visible the forgeries are; 1 is the default, 0 hides them.
+        strength: how visible the forgeries are; 1 is the default, less is harder.
         workers: processes.
 
     Raises:

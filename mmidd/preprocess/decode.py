@@ -7,6 +7,7 @@ apart by timestamp, so a frame that is lost shifts no other.
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 import warnings
@@ -112,8 +113,8 @@ def read_plan(
 ) -> Iterator[tuple[int, Frame | None]]:
     """Decode once, single-threaded; one (index, frame) per planned index, in order.
 
-    The frame is None where it cannot be decoded or the decoder had to patch it up: its
-    concealment would pass for a trace of manipulation.
+    The frame is None where it is lost or damaged: a decoder's patches would pass for traces
+    of manipulation.
 
     Raises:
         MediaError: no_frames where none of them can be decoded, or too_large.
@@ -121,9 +122,9 @@ def read_plan(
     pending = deque(plan.indices)
     index_of = {pts: index for index, pts in enumerate(plan.pts)}
     with _open_video(plan.path, limits) as container:
-        for count, frame in enumerate(_decoded(container)):
+        for count, (frame, intact) in enumerate(_decoded(container)):
             index = index_of.get(frame.pts, -1) if index_of and frame.pts is not None else count
-            if index not in pending or frame.is_corrupt:
+            if index not in pending or not intact:
                 continue
             while pending[0] < index:
                 yield pending.popleft(), None
@@ -276,13 +277,30 @@ def _packets(container: InputContainer) -> Iterator[av.Packet[av.VideoStream]]:
         return
 
 
-def _decoded(container: InputContainer) -> Iterator[av.VideoFrame]:
-    """Frames of the video stream; packets that do not decode are passed over."""
+def _decoded(container: InputContainer) -> Iterator[tuple[av.VideoFrame, bool]]:
+    """Frames of the video stream, and whether each is intact.
+
+    A decoder goes on after damage with frames that look up to lost or patched ones, and
+    flags only the first; so nothing is trusted from the damage to the next keyframe.
+    """
+    damaged_from = math.inf
     for packet in _packets(container):
         try:
-            yield from packet.decode()
+            frames = packet.decode()
         except av.error.FFmpegError:
+            damaged_from = min(damaged_from, _stamp(packet))
             continue
+        for frame in frames:
+            if frame.key_frame and _stamp(frame) > damaged_from:
+                damaged_from = math.inf
+            if frame.is_corrupt:
+                damaged_from = min(damaged_from, _stamp(frame))
+            yield frame, _stamp(frame) < damaged_from
+
+
+def _stamp(item: av.VideoFrame | av.Packet[av.VideoStream]) -> float:
+    """Timestamp; 0 where there is none: frames are counted then, and none after damage has a sure place."""
+    return item.pts or 0
 
 
 def _to_frame(frame: av.VideoFrame, index: int, limits: Limits, pixel_format: str) -> Frame:

@@ -113,14 +113,15 @@ detector_named = cache(make_detector)
 def _video(path: Path, spec: PreprocessSpec, mask: Path | None, limits: Limits) -> Iterator[Extracted]:
     plan = plan_video(path, spec.frames, limits)
     detector = detector_named(spec.detector)
-    faces: list[Face] = []
+    known: list[Face] = []
     chosen: Face | None = None
     for (index, frame), area in zip(read_plan(plan, limits), _masks(mask, plan, limits), strict=False):
         if frame is None:
             yield Extracted(index, reason="not_decoded", detail=f"frame {index} of {plan.total}")
             continue
         area = _fitted(area, frame.image)
-        faces = detector.detect(frame.image, _expected(faces, area))
+        faces = detector.detect(frame.image, _expected(known, area))
+        known = faces or known
         result = _result(frame, faces, area, chosen, spec, detector)
         chosen = chosen if result.face_index is None else faces[result.face_index]
         yield result
@@ -201,7 +202,7 @@ def _flat(values: NDArray[Any] | None) -> tuple[float, ...] | None:
 
 
 def _expected(faces: list[Face], mask: Pixels | None) -> list[Face]:
-    """Where to look first: at the faces of the frame before and at the manipulated region."""
+    """Where to look first: at the faces last seen and at the manipulated region."""
     box = None if mask is None else mask_box(mask)
     return faces if box is None else [*faces, Face(box, score=0.0)]
 

@@ -23,7 +23,10 @@ class _Frozen(BaseModel):
 
 
 class VisionShape(_Frozen):
-    """Size of a vision transformer; `head_width` must divide `width`, `patch_size` `image_size`."""
+    """Size of a vision transformer; `head_width` must divide `width`, `patch_size` `image_size`.
+
+    `ls_init_value` scales every residual branch by a learned vector that starts there (LayerScale).
+    """
 
     image_size: int = Field(ge=16)
     patch_size: int = Field(ge=1)
@@ -31,6 +34,7 @@ class VisionShape(_Frozen):
     layers: int = Field(ge=1)
     head_width: int = Field(default=64, ge=1)
     mlp_ratio: float = Field(default=4.0, gt=0)
+    ls_init_value: float | None = Field(default=None, gt=0)
 
 
 class TextShape(_Frozen):

@@ -150,6 +150,13 @@ def test_leaks_finds_whole_words_only() -> None:
     assert leaks("A Fake, really: the swap") == ["fake", "swap"]
 
 
+@pytest.mark.parametrize(
+    "text", ["AI-generated", "a photorealistic face", "someone edits it", "the FACE-SWAP"]
+)
+def test_leaks_finds_compounds_and_inflections(text: str) -> None:
+    assert leaks(text) != []
+
+
 _number = st.floats(-500, 500)
 _maybe = st.none() | st.floats(-3, 3)
 

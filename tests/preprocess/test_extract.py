@@ -84,6 +84,16 @@ def test_frames_without_a_face_are_rejected_with_a_reason(tmp_path: Path) -> Non
     assert all((item.blob is None) == (item.reason is not None) for item in items)
 
 
+def test_a_track_outlasts_frames_without_a_face(tmp_path: Path) -> None:
+    both, (box, *_), _ = two_faces(1)
+    alone, _ = scene((450, 100), 0.55)
+    blank = np.full((360, 640, 3), 90, np.uint8)
+    path = write_video(tmp_path / "v.mp4", [alone, blank, both[0]])
+    first, _, last = extract(path, Media.VIDEO, PreprocessSpec())
+    assert (first.role, last.role) == ("largest", "track")
+    assert iou(last, box) > 0.6
+
+
 def test_damaged_frames_are_rejected_with_a_reason(tmp_path: Path) -> None:
     frames, _ = moving_face(12)
     path = write_video(tmp_path / "v.mp4", frames, interval=4)

@@ -42,6 +42,25 @@ def test_hulls_equal_brute_force_point_in_polygon(family: str) -> None:
     assert 0 <= mask.min() <= mask.max() == 1
 
 
+def test_the_hulls_are_those_of_sbi() -> None:
+    """The landmark numbers of the public mask helper, typed again apart from the table."""
+    jaw_mouth = {*range(17), *range(48, 68)}
+    brows = {17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 0, 27, 16, 33}
+    dfl = [jaw_mouth, {27, 28, 29, 30, 33}, brows]
+    components = [
+        {0, 1, 2, 3, 4, 5, 6, 7, 8, 17},
+        {8, 9, 10, 11, 12, 13, 14, 15, 16, 26},
+        {17, 18, 19, 8},
+        {24, 25, 26, 8},
+        {19, 20, 21, 22, 23, 24, 8},
+        {17, 18, 19, 20, 21, 27, 31, 32, 33, 34, 35, 8},
+        {22, 23, 24, 25, 26, 27, 31, 32, 33, 34, 35, 8},
+        {27, 28, 29, 30, 31, 32, 33, 34, 35},
+    ]
+    expected = {"dfl_full": dfl, "extended": dfl, "components": components, "facehull": [set(range(68))]}
+    assert {name: [set(g) for g in groups] for name, (groups, _) in HULLS.items()} == expected
+
+
 def test_raised_brows_go_up_by_half_the_way_to_the_eye() -> None:
     _, move = HULLS["extended"]
     before, after = points(), move(points())
@@ -217,10 +236,14 @@ def test_softening_and_affine_are_drawn_from_their_ranges() -> None:
 
 
 def test_nothing_black_is_blended_in_at_the_border() -> None:
-    bright = np.full((256, 256, 3), 200, np.uint8)
+    """Source and target of a flat picture are flat, so the fake lies between outside and core of the mask."""
     wide = (points() - 128) * 1.6 + 128
     for seed in range(20):
-        assert self_blend(bright, wide, np.random.default_rng(seed)).fake.min() > 100
+        blend = self_blend(np.full((256, 256, 3), 200, np.uint8), wide, np.random.default_rng(seed))
+        core = blend.fake[np.unravel_index(blend.mask.argmax(), blend.mask.shape)].astype(int)
+        outside = blend.real[0, 0].astype(int)
+        assert (blend.fake >= np.minimum(core, outside) - 1).all()
+        assert (blend.fake <= np.maximum(core, outside) + 1).all()
 
 
 def test_masks_lie_on_the_face_and_outside_it_nothing_changes() -> None:

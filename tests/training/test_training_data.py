@@ -28,8 +28,9 @@ def test_a_split_without_both_classes_is_refused() -> None:
         TrainingData(empty, MemorySamples(Split.VAL, 10))
 
 
-def test_an_epoch_starts_anywhere_with_the_batches_of_the_whole_epoch() -> None:
-    data, config = memory_data(), small_config("sd2")
+@pytest.mark.parametrize("balance", ["none", "label", "type", "pair"])
+def test_an_epoch_starts_anywhere_with_the_batches_of_the_whole_epoch(balance: str) -> None:
+    data, config = memory_data(), small_config("sd2", f"balance={balance}")
     whole = list(train_batches(data, config, epoch=1, start=0))
     assert len(whole) == steps_per_epoch(data, config)
     rest = list(train_batches(data, config, epoch=1, start=2))

@@ -113,7 +113,7 @@ def test_a_finished_run_is_not_trained_further(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", ["lnclip", "sd2"])
 def test_both_methods_learn_a_visible_square(method: str, tmp_path: Path) -> None:
     config = small_config(
-        method, "epochs=100", "max_steps=60", "optim.lr=5e-3", "optim.new_lr=2e-2", "augment.affine_p=0"
+        method, "epochs=100", "max_steps=60", "optim.lr=5e-3", "optim.new_lr=2e-2", "augment={affine_p: 0}"
     )
     result, _ = fit(config, tmp_path)
     assert result.video_auc == 1.0

@@ -23,6 +23,8 @@ SMALL = [
     "epochs=2",
     "max_steps=null",
     "workers=0",
+    "balance=label",
+    "augment={}",
 ]
 
 
@@ -46,7 +48,7 @@ class MemorySamples:
         self.samples = [
             self._sample(split, n, frame, captions, kinds) for n in range(videos) for frame in (0, 1)
         ]
-        columns = ("key", "label", "type", "video_id")
+        columns = ("key", "label", "type", "video_id", "pair_id", "frame_index")
         self.rows = pl.DataFrame([{name: sample.row[name] for name in columns} for sample in self.samples])
 
     def __len__(self) -> int:
@@ -68,6 +70,8 @@ class MemorySamples:
             "label": "real" if kind is ForgeryType.REAL else "fake",
             "type": kind.value,
             "video_id": f"{split.value}-{number:03d}",
+            "pair_id": f"pair {number // kinds}",
+            "frame_index": frame,
         }
         if captions:
             row |= {"face": f"face number {number}", "environment": f"room {number % 3}"}

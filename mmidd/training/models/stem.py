@@ -30,6 +30,7 @@ class StemVision(VisionTransformer):  # type: ignore[misc]  # open_clip is untyp
             layers=shape.layers,
             heads=shape.width // shape.head_width,
             mlp_ratio=shape.mlp_ratio,
+            ls_init_value=shape.ls_init_value,
             output_dim=embed_dim,
         )
         self.conv1 = conv_stem(shape.width, shape.patch_size)
