@@ -26,7 +26,7 @@ from tests.ingest import trees
 
 
 def face() -> Image.Image:
-    return Image.fromarray(data.astronaut())
+    return Image.fromarray(data.astronaut())  # type: ignore[no-untyped-call]
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -53,7 +53,7 @@ def test_all_types_are_there_and_masks_chose_the_face(home: Path) -> None:
     rows = Workspace.open(home).samples().collect()
     assert set(rows["type"]) == {"REAL", "FS", "FR", "EFS", "FE"}
     masked = rows.filter(pl.col("method").is_in(["Deepfakes", "Face2Face"]))
-    assert (masked["role"] == "mask").mean() > 0.9
+    assert masked.filter(pl.col("role") == "mask").height > 0.9 * masked.height
 
 
 def test_a_second_ingest_does_nothing(home: Path, world: Path) -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from demo_world import drawn_portrait
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmidd.demo.camera import Scene, write_video
 from mmidd.demo.forge import Still, real
 from mmidd.demo.portraits import TILE
+from tests.demo.demo_world import drawn_portrait
 
 
 def still() -> Still:

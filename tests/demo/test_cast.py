@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from demo_world import drawn_portrait
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from mmidd.demo.cast import Cast, shares
 from mmidd.demo.portraits import Portrait
 from mmidd.errors import UsageError
 from mmidd.schema import Split
+from tests.demo.demo_world import drawn_portrait
 
 PEOPLE = [drawn_portrait(f"p{k}", k) for k in range(9)]
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from demo_world import drawn_portrait, face_points
 
 from mmidd.demo.portraits import TILE
 from mmidd.demo.warp import blend, forehead, hull, soften, warp
+from tests.demo.demo_world import drawn_portrait, face_points
 
 
 def test_a_warp_onto_itself_changes_nothing() -> None:

@@ -3,11 +3,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from demo_world import drawn_portrait
 from numpy.typing import NDArray
 
 from mmidd.demo.forge import FF_METHODS, FORGERIES, Reenact, Swap, morph, real, retouch
 from mmidd.demo.warp import hull
+from tests.demo.demo_world import drawn_portrait
 
 PEOPLE = drawn_portrait("ann", 1), drawn_portrait("bob", 2)
 FAKES = sorted(set(FORGERIES) - {"real"})

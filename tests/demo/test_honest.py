@@ -11,7 +11,6 @@ import av
 import cv2
 import numpy as np
 import pytest
-from demo_world import needs_portraits, small_world
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -22,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mmidd.demo.ffpp import youtube_id
 from mmidd.demo.world import build_world
+from tests.demo.demo_world import needs_portraits, small_world
 
 LIMIT = 0.65
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data/portraits"

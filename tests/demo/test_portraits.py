@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from demo_world import drawn_portrait, face_points, needs_portraits
 from PIL import Image
 
 from mmidd.demo.portraits import PACKAGED_PHOTOS, packaged_portraits, portraits_in, to_tile
 from mmidd.errors import UsageError
+from tests.demo.demo_world import drawn_portrait, face_points, needs_portraits
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data/portraits"
 

@@ -9,7 +9,6 @@ import av
 import numpy as np
 import pytest
 import yaml
-from demo_world import drawn_portrait, needs_portraits, small_world
 from PIL import Image
 
 from mmidd.demo.cast import Cast
@@ -18,6 +17,7 @@ from mmidd.demo.ffpp import jobs as ffpp_jobs
 from mmidd.demo.jobs import Take, run, run_all
 from mmidd.demo.world import build_world
 from mmidd.errors import UsageError
+from tests.demo.demo_world import drawn_portrait, needs_portraits, small_world
 
 TAKE = Take(seed=3, seconds=0.2, fps=25, strength=1.0)
 

@@ -59,7 +59,8 @@ def test_kills_at_random_moments_change_nothing(root: Path, tmp_path: Path) -> N
     started = time.monotonic()
     subprocess.run(command(root, calm), check=True, stdout=subprocess.DEVNULL)
     undisturbed = time.monotonic() - started
-    moments, at_work = random.Random(7), []
+    moments = random.Random(7)
+    at_work: list[bool] = []
     while len(at_work) < KILLS:
         process = subprocess.Popen(command(root, rough), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
-from preprocess_media import FACE_BOX, portrait
 
 from mmidd.errors import MediaError
 from mmidd.preprocess.crop import crop_aligned, crop_box, crop_face, decode_image, encode_image, encode_mask
 from mmidd.preprocess.detectors.base import Face
 from mmidd.spec import PreprocessSpec
+from tests.preprocess.preprocess_media import FACE_BOX, portrait
 
 Points = NDArray[np.floating[Any]]
 

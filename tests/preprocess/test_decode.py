@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from preprocess_media import counted_frames, portrait, shown_turned, told_index, wipe_packets, write_video
 
 from mmidd.errors import MediaError
 from mmidd.preprocess.decode import (
@@ -27,6 +26,14 @@ from mmidd.preprocess.decode import (
     read_plan,
     sample_frames_at,
     sample_video,
+)
+from tests.preprocess.preprocess_media import (
+    counted_frames,
+    portrait,
+    shown_turned,
+    told_index,
+    wipe_packets,
+    write_video,
 )
 
 

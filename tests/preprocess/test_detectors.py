@@ -7,11 +7,11 @@ import dlib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from preprocess_media import FACE_BOX, portrait, scene
 
 from mmidd.errors import UsageError
 from mmidd.preprocess.detectors.base import Detector, Face, box_iou, make_detector
 from mmidd.preprocess.detectors.dlib_hog import five_points
+from tests.preprocess.preprocess_media import FACE_BOX, portrait, scene
 
 
 @pytest.fixture(scope="module")

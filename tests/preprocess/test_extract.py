@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from preprocess_media import portrait, scene, wipe_packets, write_video
 
 from mmidd.errors import MediaError
 from mmidd.preprocess.crop import decode_image
@@ -18,6 +17,7 @@ from mmidd.preprocess.detectors.base import box_iou, make_detector
 from mmidd.preprocess.extract import Extracted, extract
 from mmidd.schema import SAMPLES, Media
 from mmidd.spec import PreprocessSpec
+from tests.preprocess.preprocess_media import portrait, scene, wipe_packets, write_video
 
 PORTRAITS = Path(__file__).resolve().parents[2] / "../shared/data/portraits"
 

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from preprocess_media import portrait
 from scipy import fft, ndimage
 
 from mmidd.preprocess.quality import brightness, luma, phash, sharpness
+from tests.preprocess.preprocess_media import portrait
 
 FACE = portrait()[60:188, 160:288]
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from shard_world import World, make_world
+
+from tests.shards.shard_world import World, make_world
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
-from shard_world import World
 from torch.utils.data import DataLoader
 
 from mmidd.errors import DataError
@@ -20,6 +19,7 @@ from mmidd.shards.index import read_entries
 from mmidd.shards.plan import EpochPlan, balance_groups
 from mmidd.shards.stream import ShardDataset, ShardSample, decode_image
 from mmidd.shards.tar import Record
+from tests.shards.shard_world import World
 
 
 def test_samples_are_those_of_the_split(world: World, shards: Path) -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from shard_world import World
 
 from mmidd.errors import UsageError
 from mmidd.schema import Split
 from mmidd.shards.index import ShardIndex, read_entries
 from mmidd.shards.stream import ShardDataset
 from mmidd.shards.verify import verify_shards
+from tests.shards.shard_world import World
 
 
 def flip(path: Path, offset: int) -> None:

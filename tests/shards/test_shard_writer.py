@@ -17,7 +17,6 @@ import numpy as np
 import polars as pl
 import pytest
 import webdataset as wds
-from shard_world import World, make_world
 
 from mmidd.errors import DataError, StorageError, TooManyFailures, UsageError
 from mmidd.schema import Split
@@ -25,6 +24,7 @@ from mmidd.shards import writer
 from mmidd.shards.index import ShardIndex
 from mmidd.shards.stream import ShardDataset
 from mmidd.shards.verify import verify_shards
+from tests.shards.shard_world import World, make_world
 
 webdataset_leaves_files_open = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 
