@@ -53,7 +53,7 @@ def content(workspace: Path) -> pl.DataFrame:
     return rows.drop(*PLACEMENT_COLUMNS & set(rows.columns)).sort("unit_id", "frame_index")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_kills_at_random_moments_change_nothing(root: Path, tmp_path: Path) -> None:
     calm, rough = tmp_path / "calm", tmp_path / "rough"
     started = time.monotonic()
