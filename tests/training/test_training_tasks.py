@@ -86,9 +86,11 @@ def test_layernorm_tuning_trains_norms_and_head_only() -> None:
     assert len(task.trainable()) == 2 * (2 + 2 * 2) + 2
 
 
-@pytest.mark.parametrize("method", ["lnclip", "sd2"])
-def test_loss_parts_add_up_and_are_logged_by_name(method: str) -> None:
-    config = small_config(method)
+@pytest.mark.parametrize(
+    ("method", "weights"), [("lnclip", ["alignment=0.1", "uniformity=0.5"]), ("sd2", ["alpha=2"])]
+)
+def test_loss_parts_add_up_and_are_logged_by_name(method: str, weights: list[str]) -> None:
+    config = small_config(method, *weights)
     task = build_task(config)
     batch = random_batch(10, 32)
     values = task.losses(task(batch), batch, torch.Generator().manual_seed(0)).values()
