@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
+from mmidd.engine.signals import stop_signals
 from mmidd.errors import MmiddError
 from mmidd.training.accumulate import accumulate
 from mmidd.training.checkpoint import Progress, load_state, save_state, save_weights
@@ -86,7 +83,7 @@ class Loop:
         self.reporter.on_start(self.total, self.progress.step, trained, everything, device)
         self.log = Log(self.run_dir)
         try:
-            with _stop_signals() as stopped:
+            with stop_signals() as stopped:
                 while self.progress.step < self.total and not stopped:
                     self._epoch(stopped)
         finally:
@@ -183,19 +180,3 @@ class Loop:
             video_auc=progress.best[0] if progress.best_epoch >= 0 else float("nan"),
             interrupted=interrupted,
         )
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """A list that SIGTERM and SIGINT append to, so that the step at hand is finished first."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
