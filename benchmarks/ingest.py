@@ -34,6 +34,7 @@ import dlib
 import numpy as np
 from numpy.typing import NDArray
 
+from mmidd.engine.threads import single_thread
 from mmidd.preprocess.decode import load_image, sample_video
 from mmidd.preprocess.detectors.base import Face, Floats, Pixels, box_iou, make_detector
 from mmidd.preprocess.extract import extract
@@ -182,7 +183,7 @@ def timed(work: Callable[[], T]) -> tuple[T, float, float]:
 def pool(processes: int) -> ProcessPoolExecutor:
     """Started worker processes that hold a detector."""
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(processes, context, cv2.setNumThreads, (1,))
+    executor = ProcessPoolExecutor(processes, context, single_thread)
     list(executor.map(_hold_detector, range(4 * processes)))
     return executor
 

@@ -68,6 +68,14 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+class Simulated(StrEnum):
+    """Whether self-blended forgeries and their pristine twins are among the samples."""
+
+    EXCLUDE = "exclude"
+    INCLUDE = "include"
+    ONLY = "only"
+
+
 class Media(StrEnum):
     """What a source file is; precropped images are never cropped again."""
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import Progress
 
-from mmidd.cli.console import say
+from mmidd.cli.console import err, say
 from mmidd.errors import MmiddError, UsageError
 
 MARKER = ".mmidd-demo"
@@ -30,6 +31,7 @@ def demo(
         Path | None, typer.Option(help="Folder of face photos to use instead of those in installed packages.")
     ] = None,
     clips: Annotated[int, typer.Option(help="Videos to build, about.")] = 180,
+    seconds: Annotated[float, typer.Option(help="Mean length of a video.")] = 2.0,
     frames: Annotated[int, typer.Option(help="Frames per video to use.")] = 8,
     world_only: Annotated[bool, typer.Option("--world-only", help="Only build the raw folders.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the world.")] = 0,
@@ -45,7 +47,7 @@ def demo(
     """
     raw, workspace = out / "raw", out / "workspace"
     _clear(out)
-    _build(raw, portraits, clips, seed)
+    _build(raw, portraits, clips, seconds, seed)
     if world_only:
         return
     for command in _commands(raw, workspace, frames):
@@ -62,11 +64,21 @@ def _clear(out: Path) -> None:
     (out / MARKER).touch()
 
 
-def _build(raw: Path, portraits: Path | None, clips: int, seed: int) -> None:
+def _build(raw: Path, portraits: Path | None, clips: int, seconds: float, seed: int) -> None:
     from mmidd.demo.world import build_world
 
     say(f"[bold]building the demo world in {raw}[/bold]")
-    world = build_world(raw, portraits, seed=seed, clips=clips, workers=os.cpu_count() or 1)
+    with Progress(console=err) as bar:
+        task = bar.add_task("scenes", total=None)
+        world = build_world(
+            raw,
+            portraits,
+            seed=seed,
+            clips=clips,
+            seconds=seconds,
+            workers=os.cpu_count() or 1,
+            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
     for (tree, forgery), count in sorted(world.files.items()):
         say(f"  {tree}: {count} {forgery}")
     for reason, count in sorted(world.skipped.items()):

@@ -106,7 +106,8 @@ def write_video(path: Path, frames: Iterable[Pixels], fps: int, crf: int = 23) -
     from av.video.stream import VideoStream
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"crf": str(crf), "preset": "veryfast", "threads": "1"}
+    # x264's macroblock tree reads memory it never wrote: with it, equal frames may give other bytes.
+    options = {"crf": str(crf), "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
     stream: VideoStream | None = None
     with av.open(str(path), "w") as container:
         for image in frames:

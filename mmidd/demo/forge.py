@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from mmidd.demo.portraits import Pixels, Points, Portrait
 from mmidd.demo.warp import BROWS, EYES, MOUTH, Mask, blend, forehead, hull, soften, warp
-from mmidd.schema import ForgeryType
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class Swap:
         inside = hull(np.concatenate([target.points, below]))
         face = _match_colour(face, base.image, inside > 0, self.match, _tint(self.tint * strength, rng))
         soft = soften(inside, self.feather)
-        return _composed(face, base, soft, _GRID[ForgeryType.FS], strength)
+        return _composed(face, base, soft)
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class Reenact:
         inside = hull(np.concatenate([target.points, forehead(target.points, 0.1)]))
         face = _match_colour(face, base.image, inside > 0, 0.0, _tint(self.tint * strength, rng))
         soft = soften(inside, self.feather)
-        return _composed(face, base, soft, _GRID[ForgeryType.FR], strength)
+        return _composed(face, base, soft)
 
 
 def morph(people: Sequence[Portrait], rng: np.random.Generator, strength: float) -> Still:
@@ -129,7 +128,7 @@ def morph(people: Sequence[Portrait], rng: np.random.Generator, strength: float)
     mixed = np.tensordot(weights, coarse, 1)
     mixed += np.tensordot(weights / np.linalg.norm(weights), np.stack(warped) - coarse, 1)
     head = soften(hull(_scaled(np.concatenate([shape, forehead(shape, 0.5)]), 1.25, 1.2)), 25)
-    return _composed(mixed, retake(people[0], rng), head, _GRID[ForgeryType.EFS], strength)
+    return _composed(mixed, retake(people[0], rng), head)
 
 
 def retouch(people: Sequence[Portrait], rng: np.random.Generator, strength: float) -> Still:
@@ -148,7 +147,7 @@ def retouch(people: Sequence[Portrait], rng: np.random.Generator, strength: floa
     inside = soften(hull(np.concatenate([target.points, forehead(target.points, 0.2)])), 9)
     if 2 in edits:
         image = blend(_smooth_skin(image, strength), image, inside * _skin(target.points))
-    return _composed(image, base, inside, _GRID[ForgeryType.FE], strength)
+    return _composed(image, base, inside)
 
 
 FF_METHODS: dict[str, Forgery] = {
@@ -164,25 +163,16 @@ FORGERIES: dict[str, Forgery] = {"real": real, "morph": morph, "retouch": retouc
 """Every kind of still by name, the real one included."""
 
 
-_GRID = {ForgeryType.FS: 10.0, ForgeryType.FR: 11.5, ForgeryType.EFS: 13.0, ForgeryType.FE: 15.0}
-_GRID_HEIGHT = 14.0
+def _composed(face: NDArray[np.generic], base: Still, soft: Mask) -> Still:
+    """Lays the forged content over the real still, as sharp as what it replaces.
 
-
-def _composed(face: NDArray[np.generic], base: Still, soft: Mask, period: float, strength: float) -> Still:
-    """Lays the forged content over the real still, with the sampling grid of its renderer.
-
-    Generators leave a periodic pattern where they upsample (Odena et al., "Deconvolution and
-    checkerboard artifacts", 2016); `period` is its wavelength in tile pixels. The demo's is strong,
-    so that a network of the demo's size can learn it. Fine detail gives way to it until the
-    content is as sharp as what it replaces: sharpness must not tell a forgery.
+    Sharpness must not tell a forgery.
     """
-    row, column = (np.sin(2 * np.pi / period * np.arange(n)) for n in soft.shape)
-    grid = (_GRID_HEIGHT * strength * np.outer(row, column)).astype(np.float32)[..., None]
     content, inside = face.astype(np.float32), soft > 0.5
     coarse = cv2.GaussianBlur(content, (0, 0), 2)
-    room = _sharpness(base.image.astype(np.float32), inside) - _sharpness(grid, inside)
-    share = np.sqrt(max(room, 0) / (_sharpness(content, inside) + 1e-3))
-    image = blend(coarse + min(share, 1.5) * (content - coarse) + grid, base.image, soft)
+    wanted = _sharpness(base.image.astype(np.float32), inside)
+    share = np.sqrt(wanted / (_sharpness(content, inside) + 1e-3))
+    image = blend(coarse + min(share, 1.5) * (content - coarse), base.image, soft)
     return Still(image, base.matte, _region(soft))
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from mmidd.demo.camera import Scene, write_video
 from mmidd.demo.forge import FORGERIES
 from mmidd.demo.portraits import Points, Portrait
+from mmidd.engine.threads import single_thread
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,24 @@ def rng_for(seed: int, key: str) -> np.random.Generator:
     return np.random.default_rng([seed, *np.frombuffer(digest, np.uint32).tolist()])
 
 
-def run_all(root: Path, jobs: Sequence[Job], take: Take, workers: int) -> list[Points]:
+def run_all(
+    root: Path, jobs: Sequence[Job], take: Take, workers: int, on_progress: Callable[[int, int], None]
+) -> list[Points]:
     """Films every job in a pool of processes; files depend on neither their number nor the order.
+
+    `on_progress` is called with (jobs done, jobs in all) after each.
 
     Returns:
         For every job the first person's landmarks in its first frame, (68, 2) pixels.
     """
     arguments = [root] * len(jobs), jobs, [take] * len(jobs)
-    if workers == 1:
-        return list(map(run, *arguments))
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        return list(pool.map(run, *arguments))
+    with ProcessPoolExecutor(workers, context, initializer=single_thread) as pool:
+        points = []
+        for located in (map if workers == 1 else pool.map)(run, *arguments):
+            points.append(located)
+            on_progress(len(points), len(jobs))
+    return points
 
 
 def run(root: Path, job: Job, take: Take) -> Points:

@@ -8,6 +8,7 @@ Its numbers say that the machinery works; they claim nothing about real forgerie
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def build_world(
     fps: int = 25,
     strength: float = 1.0,
     workers: int = 2,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> WorldSummary:
     """Writes `ff++`, `ffhq`, `folder` and `folder-stills` under `out`.
 
@@ -61,6 +63,7 @@ def build_world(
         fps: frames per second.
         strength: how visible the forgeries are; 1 is the default, less is harder.
         workers: processes.
+        on_progress: called with (scenes done, scenes in all).
 
     Raises:
         UsageError: `out` is not empty, too few clips asked for, or too few portraits.
@@ -81,7 +84,7 @@ def build_world(
     stills = own.draw(own.STILLS, cast, plan.fakes, 2 * plan.fakes, rng)
     faces = ffhq.jobs(cast, plan.fakes)
     jobs = [*faces, *ffpp.jobs(pairs), *own.jobs(own.VIDEOS, videos), *own.jobs(own.STILLS, stills)]
-    landmarks = run_all(out, jobs, Take(seed, seconds, fps, strength), workers)
+    landmarks = run_all(out, jobs, Take(seed, seconds, fps, strength), workers, on_progress)
 
     ffpp.annotate(out, pairs)
     ffhq.annotate(out, cast, faces, landmarks[: len(faces)])

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from mmidd.engine.threads import single_thread
 from mmidd.engine.units import Row, Unit
 from mmidd.errors import DataError
 from mmidd.schema import Status
@@ -155,12 +156,10 @@ def _run(work: Callable[[Any], list[Row]], payload: Any) -> list[Row]:
 
 
 def _start_worker(memory_limit: int) -> None:
-    """Leave Ctrl-C to the parent, die with it, and keep within the memory limit."""
+    """Leave Ctrl-C to the parent, die with it, keep within the memory limit and to one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, hard))
-    import cv2
-
-    cv2.setNumThreads(1)
+    single_thread()

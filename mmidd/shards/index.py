@@ -43,9 +43,11 @@ ENTRIES = pa.schema(
         pa.field("json_offset", pa.int64(), nullable=False),
         pa.field("json_length", pa.int64(), nullable=False),
         *(schema.SAMPLES.field(name) for name in LABEL_COLUMNS),
+        schema.SIMULATED.field("recipe").with_nullable(True),
     ]
 )
-"""One row per sample, in the order of the shards; offsets are those of the members' data."""
+"""One row per sample, in the order of the shards; offsets are those of the members' data, `recipe` is
+that of a simulation and null for a sample from a source."""
 
 REJECTED = pa.schema([pa.field(name, pa.string()) for name in ("sample_id", "split", "reason", "detail")])
 """One row per manifest row that could not be written."""

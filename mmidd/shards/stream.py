@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 import simplejpeg
 from numpy.typing import NDArray
 
 from mmidd.errors import DataError
 from mmidd.preprocess.decode import decode_still
-from mmidd.schema import Split
+from mmidd.schema import Simulated, Split
 from mmidd.shards.index import ShardIndex, read_entries
 from mmidd.shards.tar import Record, Span, read_record
 from mmidd.spec import PreprocessSpec
@@ -39,17 +41,18 @@ class ShardDataset:
     Args:
         folder: the folder of shards.
         split: which samples to read.
+        simulated: whether self-blended forgeries and their pristine twins are among them.
 
     Raises:
         UsageError: the folder has no index that this version reads.
     """
 
-    def __init__(self, folder: Path, split: Split) -> None:
+    def __init__(self, folder: Path, split: Split, simulated: Simulated = Simulated.INCLUDE) -> None:
         index = ShardIndex.load(folder)
         self.folder = folder
         self.split = split
         self.spec: PreprocessSpec = index.spec
-        self._entries = read_entries(folder, split).combine_chunks()
+        self._entries = _chosen(read_entries(folder, split), simulated).combine_chunks()
         self._spans = np.stack([self._entries[name].to_numpy() for name in _SPAN], axis=1)
         self._files: dict[str, int] = {}
 
@@ -91,6 +94,13 @@ class ShardDataset:
             except OSError as error:
                 raise DataError("missing_shard", error.strerror or str(error)) from error
         return self._files[shard]
+
+
+def _chosen(entries: pa.Table, simulated: Simulated) -> pa.Table:
+    if simulated is Simulated.INCLUDE:
+        return entries
+    is_source = pc.is_null(entries["recipe"])
+    return entries.filter(is_source if simulated is Simulated.EXCLUDE else pc.invert(is_source))
 
 
 def decode_image(record: Record) -> NDArray[np.uint8]:

@@ -96,7 +96,7 @@ def _check_content(record: Record, entry: dict[str, Any]) -> None:
     row = decode_json(record)
     if hashlib.sha256(record.image).hexdigest() != row.get("sha256"):
         raise DataError("wrong_hash", "the image differs from its JSON")
-    if differing := [name for name in LABEL_COLUMNS if row.get(name) != entry[name]]:
+    if differing := [name for name in (*LABEL_COLUMNS, "recipe") if row.get(name) != entry[name]]:
         raise DataError("wrong_labels", f"{', '.join(differing)} differ from {SAMPLES_FILE}")
     decode_image(record)
 

@@ -178,7 +178,8 @@ class _Draft:
     def finish(self, ordered: pl.DataFrame, spec: PreprocessSpec, seed: int) -> ShardIndex:
         """Write the tables and, last, the index."""
         places = pl.DataFrame(self.entries, schema=ENTRIES.names[:6], orient="row")
-        labels = ordered.select("sample_id", *LABEL_COLUMNS)
+        recipe = pl.col("recipe") if "recipe" in ordered.columns else pl.lit(None, pl.String).alias("recipe")
+        labels = ordered.select("sample_id", *LABEL_COLUMNS, recipe)
         entries = places.join(labels, left_on="key", right_on="sample_id", how="left", maintain_order="left")
         _write_parquet(entries.select(ENTRIES.names).to_arrow().cast(ENTRIES), self.stage / SAMPLES_FILE)
         rejected = sorted(self.rejected, key=lambda item: (item.sample_id or "", item.reason))

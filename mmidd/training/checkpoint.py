@@ -80,7 +80,7 @@ def load_run(run_dir: Path, device: str = "cpu") -> Run:
 
 def trained_state(task: Task[Any]) -> dict[str, Tensor]:
     """The trained tensors by name; everything else comes from the backbone's weights."""
-    return {name: p.detach().contiguous() for name, p in task.trainable().items()}
+    return {name: tensor.detach().contiguous() for name, tensor in task.learned().items()}
 
 
 def load_trained(task: Task[Any], tensors: dict[str, Tensor]) -> None:
@@ -89,13 +89,13 @@ def load_trained(task: Task[Any], tensors: dict[str, Tensor]) -> None:
     Raises:
         UsageError: they are not.
     """
-    own = task.trainable()
+    own = task.learned()
     if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in tensors.items()}:
         odd = sorted(own.keys() ^ tensors.keys())[:1] or ["a tensor's shape"]
         raise UsageError(f"the weights do not fit the configuration ({odd[0]}); train the run again")
     with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(tensors[name])
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
 
 
 def save_weights(run_dir: Path, task: Task[Any]) -> None:

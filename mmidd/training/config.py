@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mmidd.errors import UsageError
+from mmidd.schema import Simulated
 
 
 class _Frozen(BaseModel):
@@ -23,10 +24,7 @@ class _Frozen(BaseModel):
 
 
 class VisionShape(_Frozen):
-    """Size of a vision transformer; `head_width` must divide `width`, `patch_size` `image_size`.
-
-    `ls_init_value` scales every residual branch by a learned vector that starts there (LayerScale).
-    """
+    """Size of a vision transformer; `head_width` must divide `width`, `patch_size` `image_size`."""
 
     image_size: int = Field(ge=16)
     patch_size: int = Field(ge=1)
@@ -34,7 +32,6 @@ class VisionShape(_Frozen):
     layers: int = Field(ge=1)
     head_width: int = Field(default=64, ge=1)
     mlp_ratio: float = Field(default=4.0, gt=0)
-    ls_init_value: float | None = Field(default=None, gt=0)
 
 
 class TextShape(_Frozen):
@@ -111,6 +108,7 @@ class TrainConfig(_Frozen):
     `trainable` says which backbone weights learn: `layernorm` (affine terms of the vision
     tower), `lora` or `all`. `batch` is what the losses see; `micro_batch` is what passes
     the encoders at once (features are cached, so the gradient is that of the whole batch).
+    `simulated` says whether training sees the self-blended forgeries among the shards.
     """
 
     backbone: Backbone
@@ -118,6 +116,7 @@ class TrainConfig(_Frozen):
     optim: Optim
     augment: Augment = Augment()
     balance: Literal["none", "label", "type", "pair"] = "none"
+    simulated: Simulated = Simulated.EXCLUDE
     batch: int = Field(ge=2)
     micro_batch: int = Field(ge=1)
     epochs: int = Field(ge=1)
@@ -127,6 +126,13 @@ class TrainConfig(_Frozen):
     workers: int = Field(default=0, ge=0)
     checkpoint_steps: int = Field(default=500, ge=1)
     max_bad_steps: int = Field(default=20, ge=1)
+
+    @model_validator(mode="after")
+    def _whole_batch(self) -> Self:
+        shape = self.backbone.shape
+        if shape and shape.stem == "conv" and self.micro_batch < self.batch:
+            raise ValueError("stem=conv normalises over the batch; set micro_batch to batch")
+        return self
 
 
 def _yaml_off(value: object) -> object:

@@ -144,9 +144,10 @@ def image_size(config: TrainConfig) -> int:
     return int(known["vision_cfg"]["image_size"])
 
 
-def open_data(shards_dir: Path) -> TrainingData:
+def open_data(shards_dir: Path, config: TrainConfig) -> TrainingData:
     """The training and validation splits of a folder of shards."""
-    return TrainingData(ShardDataset(shards_dir, Split.TRAIN), ShardDataset(shards_dir, Split.VAL))
+    train = ShardDataset(shards_dir, Split.TRAIN, config.simulated)
+    return TrainingData(train, ShardDataset(shards_dir, Split.VAL))
 
 
 _Key = tuple[int, int]  # number of the batch, index of the sample

@@ -91,7 +91,7 @@ class Loop:
         return self._result(interrupted=self.progress.step < self.total)
 
     def _epoch(self, stopped: list[int]) -> None:
-        progress = self.progress
+        progress, self.clock = self.progress, time.perf_counter()
         for batch in train_batches(self.data, self.config, progress.epoch, progress.batch):
             self._step(batch)
             if progress.step == self.total:
@@ -106,7 +106,6 @@ class Loop:
         self._save()
 
     def _step(self, batch: Batch) -> None:
-        started = time.perf_counter()
         progress, config = self.progress, self.config
         factor = lr_factor(progress.step, self.total, self.per_epoch, config.optim)
         for group, top in zip(self.optimiser.param_groups, self.top_lrs, strict=True):
@@ -126,7 +125,7 @@ class Loop:
             self.optimiser.step()
         progress.step += 1
         progress.batch += 1
-        self._report(terms, good, factor * self.top_lrs[0], len(batch) / (time.perf_counter() - started))
+        self._report(terms, good, factor * self.top_lrs[0], len(batch))
 
     def _encode(self, batch: Batch) -> Features:
         with self.fabric.autocast():
@@ -138,8 +137,10 @@ class Loop:
         norm = torch.nn.utils.clip_grad_norm_(list(self.task.trainable().values()), limit)
         return bool(norm.isfinite())
 
-    def _report(self, terms: LossTerms, good: bool, lr: float, speed: float) -> None:
+    def _report(self, terms: LossTerms, good: bool, lr: float, samples: int) -> None:
         progress, values = self.progress, terms.values()
+        now = time.perf_counter()
+        speed, self.clock = samples / (now - self.clock), now
         if good:
             progress.bad_in_a_row = 0
             self.reporter.on_step(progress.step, self.total, values, lr, speed)

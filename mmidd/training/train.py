@@ -28,7 +28,7 @@ def train(
     Raises:
         UsageError: see `TrainingData`, `load_clip`, `start_run` and `load_state`.
     """
-    data = open_data(shards_dir)
+    data = open_data(shards_dir, config)
     task = build_task(config)
     if task.needs_captions:
         data.require_captions()

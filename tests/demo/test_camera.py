@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -67,3 +70,17 @@ def test_equal_frames_give_equal_bytes_and_every_frame_is_there(tmp_path: Path) 
 
 def test_a_scene_of_a_given_size() -> None:
     assert Scene.draw(np.random.default_rng(1), 1, (512, 512)).size == (512, 512)
+
+
+def test_bytes_do_not_depend_on_what_memory_held_before(tmp_path: Path) -> None:
+    program = "import sys; from tests.demo.test_camera import film; film(sys.argv[1])"
+    for number in ("85", "170"):
+        target = str(tmp_path / f"{number}.mp4")
+        subprocess.run(
+            [sys.executable, "-c", program, target], check=True, env=os.environ | {"MALLOC_PERTURB_": number}
+        )
+    assert (tmp_path / "85.mp4").read_bytes() == (tmp_path / "170.mp4").read_bytes()
+
+
+def film(target: str) -> None:
+    write_video(Path(target), Scene.draw(np.random.default_rng(5), 7).film(still()), 25)

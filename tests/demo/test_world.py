@@ -35,8 +35,10 @@ def frames_of(path: Path) -> int:
 def test_the_same_seed_gives_the_same_bytes_in_any_order_and_any_process(tmp_path: Path) -> None:
     cast = Cast.draw([drawn_portrait(f"p{k}", k) for k in range(6)], np.random.default_rng(0))
     jobs = ffpp_jobs(draw_pairs(cast, 3, np.random.default_rng(0)))[:2]
-    here = run_all(tmp_path / "here", jobs, TAKE, workers=1)
-    pool = run_all(tmp_path / "pool", jobs, TAKE, workers=2)
+    counts: list[tuple[int, int]] = []
+    here = run_all(tmp_path / "here", jobs, TAKE, 1, lambda *count: counts.append(count))
+    assert counts == [(1, 2), (2, 2)]
+    pool = run_all(tmp_path / "pool", jobs, TAKE, 2, lambda *_: None)
     for job in reversed(jobs):
         run(tmp_path / "back", job, TAKE)
     assert bytes_under(tmp_path / "here") == bytes_under(tmp_path / "pool") == bytes_under(tmp_path / "back")

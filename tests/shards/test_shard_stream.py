@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmidd.errors import DataError
-from mmidd.schema import Split
+from mmidd.schema import Simulated, Split
 from mmidd.shards.index import read_entries
 from mmidd.shards.plan import EpochPlan, balance_groups
 from mmidd.shards.stream import ShardDataset, ShardSample, decode_image
@@ -36,6 +37,17 @@ def test_samples_are_those_of_the_split(world: World, shards: Path) -> None:
         reference = np.asarray(Image.open(BytesIO(world.blobs[sample.key])))
         assert sample.image.dtype == np.uint8
         assert np.abs(sample.image.astype(int) - reference).max() <= 1
+
+
+def test_simulations_can_be_left_out_or_be_all_there_is(world: World, tmp_path: Path) -> None:
+    recipe = pl.when(pl.int_range(pl.len()) % 3 == 0).then(pl.lit("sbi"))
+    mixed = replace(world, rows=world.rows.with_columns(recipe=recipe))
+    mixed.write(tmp_path)
+    keys = {how: set(ShardDataset(tmp_path, Split.TRAIN, how).rows["key"]) for how in Simulated}
+    train = mixed.rows.filter(pl.col("split") == "train")
+    assert keys[Simulated.ONLY] == set(train.filter(pl.col("recipe") == "sbi")["sample_id"])
+    assert keys[Simulated.EXCLUDE] == set(train.filter(pl.col("recipe").is_null())["sample_id"])
+    assert keys[Simulated.INCLUDE] == set(train["sample_id"])
 
 
 def test_the_spec_travels(world: World, shards: Path) -> None:

@@ -3,8 +3,10 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
+import numpy as np
 import open_clip
 import pytest
+import scipy.fft
 import torch
 from torch import nn
 
@@ -19,7 +21,7 @@ from mmidd.training.models.clip import (
     load_clip,
     split_attention,
 )
-from mmidd.training.models.stem import conv_stem
+from mmidd.training.models.stem import conv_stem, cosine_waves
 from mmidd.training.tasks.lnclip import vision_tower
 
 SHAPE = ClipShape(
@@ -159,6 +161,14 @@ def test_the_stem_keeps_open_clips_contract() -> None:
     tokens = layer_tokens(visual, images)
     assert tokens.shape == (2, 3, 32)
     torch.testing.assert_close(tokens[:, -1] @ visual.proj, visual(images))  # type: ignore[operator, union-attr]
+
+
+def test_first_filters_are_scipys_cosine_transform() -> None:
+    image = np.random.default_rng(0).random((6, 6))
+    ours = (cosine_waves(36, 6) * image).sum(axis=(1, 2))
+    theirs = scipy.fft.dctn(image, norm="ortho")
+    np.testing.assert_allclose(np.sort(ours), np.sort(theirs.ravel()))
+    np.testing.assert_allclose(ours[:3], [theirs[0, 0], theirs[0, 1], theirs[1, 0]])
 
 
 def test_conv_stem_gives_one_token_per_patch() -> None:

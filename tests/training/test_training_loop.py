@@ -74,12 +74,17 @@ def stop_at(step: int, number: int) -> Recorder:
 
 
 @pytest.mark.parametrize(
-    ("method", "step", "number"), [("lnclip", 2, signal.SIGTERM), ("sd2", 4, signal.SIGINT)]
+    ("method", "setting", "step", "number"),
+    [
+        ("lnclip", "micro_batch=3", 2, signal.SIGTERM),
+        ("sd2", "micro_batch=3", 4, signal.SIGINT),
+        ("lnclip", "backbone.shape.stem=conv", 3, signal.SIGTERM),
+    ],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
-    method: str, step: int, number: int, tmp_path: Path
+    method: str, setting: str, step: int, number: int, tmp_path: Path
 ) -> None:
-    config = small_config(method, "micro_batch=3", "checkpoint_steps=1")
+    config = small_config(method, setting, "checkpoint_steps=1")
     whole, expected = fit(config, tmp_path / "whole")
     first, _ = fit(config, tmp_path / "parts", stop_at(step, number))
     assert first.interrupted
@@ -94,6 +99,13 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         for run in ("whole", "parts")
     ]
     assert logs[0] == logs[1]
+
+
+def test_batch_statistics_are_part_of_what_is_learned(tmp_path: Path) -> None:
+    config = small_config("lnclip", "backbone.shape.stem=conv", "epochs=1")
+    _, task = fit(config, tmp_path)
+    images = torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8)
+    np.testing.assert_array_equal(load_run(tmp_path).task.score(images).fake, task.score(images).fake)
 
 
 def test_handlers_of_signals_are_put_back(tmp_path: Path) -> None:

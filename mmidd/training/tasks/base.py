@@ -103,8 +103,18 @@ class Task(nn.Module, ABC, Generic[ConfigT]):
         return (images.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        """Trained parameters by name; only these are saved."""
+        """Trained parameters by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    def learned(self) -> dict[str, Tensor]:
+        """Trained parameters and batch statistics by name; only these are saved."""
+        statistics = {
+            f"{prefix}.{name}": buffer
+            for prefix, module in self.named_modules()
+            if isinstance(module, nn.BatchNorm2d)
+            for name, buffer in module.named_buffers()
+        }
+        return {**self.trainable(), **statistics}
 
 
 def _array(values: Tensor) -> NDArray[np.float32]:
