@@ -118,6 +118,7 @@ _SOURCE = [
     pa.field("pts_ms", pa.float64()),
     pa.field("video_id", pa.string()),
     pa.field("identity_ids", pa.list_(pa.string())),
+    pa.field("overlap_ids", pa.list_(pa.string())),
     pa.field("target_video", pa.string()),
     pa.field("donor_video", pa.string()),
     pa.field("pair_id", pa.string()),

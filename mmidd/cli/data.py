@@ -36,6 +36,7 @@ def ingest(
     derive_splits: Annotated[
         bool, typer.Option(help="Make identity-disjoint splits if none are given.")
     ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of derived splits.")] = 0,
     config: Annotated[Path | None, typer.Option(help="YAML description, for source `folder`.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Only compare expected with found.")] = False,
     detector: Annotated[str | None, typer.Option(help="Face detector (default: dlib).")] = None,
@@ -70,7 +71,7 @@ def ingest(
     from mmidd.ingest.check import check as compare
 
     reader = find_reader(source)(
-        root, ReadOptions(tuple(compression or ()), limit_videos, annotations, derive_splits, config)
+        root, ReadOptions(tuple(compression or ()), limit_videos, annotations, derive_splits, config, seed)
     )
     if check:
         report = compare(reader)
@@ -92,7 +93,7 @@ def ingest(
     asked = {key: value for key, value in named.items() if value is not None}
     home = open_workspace(workspace, create=True)
     spec = home.pin(asked)
-    total = sum(1 for _ in reader.items())
+    total = sum(1 for _ in stage.sampled(reader.listed(), spec.frames))
     chosen = ", ".join(f"{k} {v}" for k, v in spec.model_dump().items())
     say(f"{reader.source} at {reader.root}: {total:,} files; {chosen}; workspace {home.root}", quiet=as_json)
     settings = _engine(workers, time_limit, retry_failed, max_failed, commit_every)

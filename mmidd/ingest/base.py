@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from mmidd.errors import LayoutError, UsageError
+from mmidd.ingest.splits import derived_split
+from mmidd.ingest.tree import folders, natural
 from mmidd.schema import ForgeryType, Label, Media, Split
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm"})
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 SEARCH_DEPTH = 3
 
 
@@ -41,8 +40,10 @@ class SourceInfo:
         layout: expected tree, one line per path.
         annotations: files that labels, splits or identities come from.
         split_rule: how samples get their split.
+        label_rule: what label and type come from.
         licence: short name of the terms.
         obtain: how a user gets the data.
+        gotchas: what trips people up, one line each.
     """
 
     key: str
@@ -55,8 +56,10 @@ class SourceInfo:
     layout: tuple[str, ...]
     annotations: str
     split_rule: str
+    label_rule: str
     licence: str
     obtain: str
+    gotchas: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class ReadOptions:
         annotations: folder with the source's annotation files when not under the root.
         derive_splits: make an identity-disjoint split where the official list is missing.
         config: description file of the `folder` source.
+        seed: of the splits that are derived.
     """
 
     compressions: tuple[str, ...] = ()
@@ -76,11 +80,27 @@ class ReadOptions:
     annotations: Path | None = None
     derive_splits: bool = False
     config: Path | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
 class Item:
-    """One media file and everything its source says about it; paths are relative to the root."""
+    """One media file and everything its source says about it; paths are relative to the root.
+
+    Attributes:
+        video_id: `source/...`; frames of one video share it, and nothing else has it.
+        pair_id: the video id of the original, in this source or another; the item's own where there
+            is none or none is known.
+        pair_confidence: `declared` by the source, `derived` from names, `low`, or None for no pair.
+        split_origin: `official`; `derived`; `unlisted` where an official list does not name it; `none`.
+        identity_ids: `source/...` of every person in it, target first.
+        overlap_ids: keys of the material it shares with other sources: `celeba/000001`,
+            `ffhq/00000`, `ff++/000`, `celebdf/id0`, `uadfv/0000`, `youtube/ID`.
+        group: what a derived split must keep together; the identities, or else the pair, if None.
+        label_note: what about label, type or split is not certain.
+        frame_index: number of the frame in its video, for a source that ships frames.
+        mask: bright where the file was manipulated.
+    """
 
     path: str
     media: Media
@@ -93,6 +113,8 @@ class Item:
     split_origin: str = "none"
     compression: str | None = None
     identity_ids: tuple[str, ...] = ()
+    overlap_ids: tuple[str, ...] = ()
+    group: str | None = None
     target_video: str | None = None
     donor_video: str | None = None
     pair_confidence: str | None = None
@@ -104,7 +126,7 @@ class Item:
     def columns(self) -> dict[str, Any]:
         """The item's columns of `schema.SAMPLES`."""
         values = asdict(self)
-        del values["mask"], values["path"]
+        del values["mask"], values["path"], values["group"]
         return {**values, "src_path": unicodedata.normalize("NFC", self.path)}
 
 
@@ -133,12 +155,16 @@ class Reader(ABC):
         root: any folder at most three levels above the layout.
         options: what the user said.
 
+    Attributes:
+        derives_splits: the source has no official split, so that one is derived.
+
     Raises:
         LayoutError: the layout is not there.
         UsageError: an annotation that labels or splits need is missing.
     """
 
     info: ClassVar[SourceInfo]
+    derives_splits: ClassVar[bool] = False
     registry: ClassVar[dict[str, type[Reader]]] = {}
 
     def __init_subclass__(cls) -> None:
@@ -159,6 +185,12 @@ class Reader(ABC):
     def items(self) -> Iterator[Item | Unlisted]:
         """Every media file in a fixed order."""
 
+    def listed(self) -> Iterator[Item | Unlisted]:
+        """The items, with a derived split where the source has none."""
+        for item in self.items():
+            derive = self.derives_splits and isinstance(item, Item) and item.split_origin == "none"
+            yield in_derived_split(item, self.options.seed) if derive else item
+
     @abstractmethod
     def expected(self) -> Iterator[Expected]:
         """Every file that should exist; nothing where the source gives no list."""
@@ -173,6 +205,16 @@ class Reader(ABC):
         return found
 
 
+def in_derived_split(item: Item, seed: int) -> Item:
+    """The item in the split of its group; in none where its people fall into different splits."""
+    keys = (item.group,) if item.group else item.identity_ids or (item.pair_id,)
+    splits = {derived_split(key, seed) for key in keys}
+    if len(splits) == 1:
+        return replace(item, split=splits.pop(), split_origin="derived")
+    note = "; ".join(filter(None, (item.label_note, "its people fall into different derived splits")))
+    return replace(item, split=Split.NONE, split_origin="derived", label_note=note)
+
+
 def require_folder(root: Path) -> None:
     """Raise `LayoutError` unless `root` is a folder that can be listed and holds something."""
     if not root.is_dir():
@@ -183,43 +225,6 @@ def require_folder(root: Path) -> None:
         raise LayoutError(f"{root} cannot be listed (permission denied); mend its permissions") from error
     if empty:
         raise LayoutError(f"{root} is empty; give the folder that you unpacked the source into")
-
-
-def folders(root: Path, depth: int) -> Iterator[Path]:
-    """`root` and the folders below it, breadth first, in natural order, at most `depth` levels down."""
-    level = [root]
-    for _ in range(depth + 1):
-        yield from level
-        level = [child for folder in level for child in subfolders(folder)]
-
-
-def subfolders(folder: Path) -> list[Path]:
-    """The folders directly in `folder` that can be listed, in natural order."""
-    try:
-        return sorted((p for p in folder.iterdir() if p.is_dir()), key=natural)
-    except PermissionError:
-        return []
-
-
-def child(folder: Path, name: str) -> Path | None:
-    """The entry of `folder` called `name` in any case, or None."""
-    return next((p for p in subfolders(folder) if p.name.lower() == name.lower()), None)
-
-
-def natural(path: Path) -> tuple[list[tuple[int, str]], str]:
-    """Sort key by name in which digit runs compare as numbers."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(p), "") if p.isdigit() else (-1, p.lower()) for p in parts], path.name
-
-
-def media_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    """The files directly in `folder` with one of the suffixes, in natural order."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        (p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")),
-        key=natural,
-    )
 
 
 def load_readers() -> dict[str, type[Reader]]:

@@ -61,7 +61,7 @@ def check(reader: Reader) -> CheckReport:
     counts: dict[tuple[str, str, str], Counts] = defaultdict(Counts)
     found: dict[tuple[str, str | None], set[str]] = defaultdict(set)
     unlisted = []
-    for item in reader.items():
+    for item in reader.listed():
         if isinstance(item, Unlisted):
             unlisted.append(item)
             continue

@@ -29,8 +29,8 @@ def groups(links: Iterable[Iterable[str]]) -> dict[str, str]:
     return {name: find(name) for name in list(parent)}
 
 
-def derived_split(group: str) -> Split:
-    """The split of a group, from its name alone: stable when data is added."""
-    digest = hashlib.sha256(group.encode()).digest()
+def derived_split(group: str, seed: int = 0) -> Split:
+    """The split of a group, from its name and the seed alone: stable when data is added."""
+    digest = hashlib.sha256(f"{seed}/{group}".encode()).digest()
     position = int.from_bytes(digest[:8], "big") / 2**64
     return next(split for split, bound in SHARES if position < bound)

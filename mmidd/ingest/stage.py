@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def stage(source: str) -> Stage:
 
 def units(reader: Reader, spec: PreprocessSpec) -> Iterator[Unit]:
     """One unit per media file; its id is a hash of path, size and spec."""
-    for item in reader.items():
+    for item in sampled(reader.listed(), spec.frames):
         path = reader.root / item.path
         identity = content_id("ingest", spec.spec_id, reader.source, item.path, _size(path))
         if isinstance(item, Unlisted):
@@ -61,6 +62,25 @@ def units(reader: Reader, spec: PreprocessSpec) -> Iterator[Unit]:
         else:
             columns = {**item.columns(), "source": reader.source, "spec_id": spec.spec_id}
             yield Unit(identity, item.path, _job(reader, item, path, spec, columns["src_path"]), columns)
+
+
+def sampled(items: Iterable[Item | Unlisted], frames: int) -> Iterator[Item | Unlisted]:
+    """The items, with uniform frames of every video that is shipped as frames.
+
+    Frames of one video must follow each other.
+    """
+    from mmidd.preprocess.decode import frame_positions
+
+    for video, group in groupby(items, _video):
+        if video is None:
+            yield from group
+        else:
+            members = list(group)
+            yield from (members[k] for k in frame_positions(len(members), frames))
+
+
+def _video(item: Item | Unlisted) -> str | None:
+    return item.video_id if isinstance(item, Item) and item.frame_index is not None else None
 
 
 def _job(reader: Reader, item: Item, path: Path, spec: PreprocessSpec, src_path: str) -> Job:

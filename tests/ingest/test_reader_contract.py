@@ -10,14 +10,15 @@ import pytest
 
 from mmidd.errors import LayoutError, UsageError
 from mmidd.ingest.base import Item, ReadOptions, find_reader, load_readers
-from mmidd.schema import SAMPLES, ForgeryType, Label
+from mmidd.schema import SAMPLES, ForgeryType, Label, Split
 from tests.ingest import trees
 
 TREES: dict[str, Callable[[Path], Path]] = {"ff++": trees.ffpp, "ffhq": trees.ffhq, "folder": trees.own}
+SOURCES = frozenset(reader.info.key for reader in load_readers().values())
 
 
 def items(key: str, root: Path, options: ReadOptions = ReadOptions()) -> list[Item]:
-    return [item for item in find_reader(key)(root, options).items() if isinstance(item, Item)]
+    return [item for item in find_reader(key)(root, options).listed() if isinstance(item, Item)]
 
 
 @pytest.fixture(params=sorted(TREES))
@@ -40,8 +41,12 @@ def test_items_exist_are_unique_and_keep_the_label_rules(source: tuple[str, Path
         assert (root / item.path).is_file()
         assert not PurePosixPath(item.path).is_absolute()
         assert (item.label is Label.REAL) == (item.type is ForgeryType.REAL)
-        assert item.pair_id in real_videos
-        assert item.label is Label.FAKE or item.pair_id == item.video_id
+        assert item.video_id.startswith(f"{find_reader(key)(root, ReadOptions()).source}/")
+        elsewhere = item.pair_id.split("/")[0] in SOURCES - {key}
+        assert item.pair_id == item.video_id or item.pair_id in real_videos or elsewhere
+        assert (item.pair_id == item.video_id) == (item.pair_confidence is None)
+        assert item.split_origin in {"official", "derived", "unlisted", "none"}
+        assert (item.split_origin == "none") <= (item.split is Split.NONE)
         assert item.columns().keys() <= set(SAMPLES.names)
 
 
@@ -68,7 +73,7 @@ def test_the_layout_is_found_below_doubled_folders(source: tuple[str, Path], tmp
 def test_a_limit_counts_per_method(source: tuple[str, Path]) -> None:
     key, root = source
     found = items(key, root, ReadOptions(limit_videos=1))
-    assert len(found) == len({item.method for item in found})
+    assert len({item.video_id for item in found}) == len({item.method for item in found})
 
 
 def test_a_wrong_root_names_what_it_looks_like(source: tuple[str, Path]) -> None:

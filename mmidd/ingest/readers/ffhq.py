@@ -11,17 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mmidd.errors import UsageError
-from mmidd.ingest.base import (
-    IMAGE_SUFFIXES,
-    Expected,
-    Item,
-    Reader,
-    SourceInfo,
-    Unlisted,
-    child,
-    media_files,
-    subfolders,
-)
+from mmidd.ingest.base import Expected, Item, Reader, SourceInfo, Unlisted
+from mmidd.ingest.tree import IMAGE_SUFFIXES, child, media_files, subfolders
 from mmidd.schema import ForgeryType, Label, Media, Split
 
 FIRST_VALIDATION = 60_000
@@ -48,8 +39,13 @@ class FlickrFaces(Reader):
         ),
         annotations="ffhq-dataset-v2.json (category, author, licence of every photo); optional",
         split_rule="category training is train, validation is val; without the JSON by number, 60,000 first",
+        label_rule="all real",
         licence="CC BY-NC-SA 4.0",
         obtain="follow the FFHQ repository's README; single photos keep their Flickr licence",
+        gotchas=(
+            "images are aligned crops already; there is no identity, the author is a weak group",
+            "DFFD, DF40 and many generators reuse these photos",
+        ),
     )
 
     @classmethod
@@ -105,6 +101,7 @@ class FlickrFaces(Reader):
             split=_split(number, entry),
             split_origin="official",
             identity_ids=(f"ffhq/author:{author}",) if author else (),
+            overlap_ids=(f"ffhq/{path.stem}",),
             label_note=None if "category" in entry else "split by photo number, no category in the JSON",
             licence=metadata.get("license") or self.info.licence,
         )

@@ -15,21 +15,10 @@ from itertools import islice
 from pathlib import Path
 
 from mmidd.errors import UsageError
-from mmidd.ingest.base import (
-    IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
-    Expected,
-    Item,
-    Reader,
-    ReadOptions,
-    SourceInfo,
-    Unlisted,
-    child,
-    media_files,
-    subfolders,
-)
+from mmidd.ingest.base import Expected, Item, Reader, ReadOptions, SourceInfo, Unlisted
 from mmidd.ingest.splits import derived_split, groups
-from mmidd.schema import ForgeryType, Label, Media, Split
+from mmidd.ingest.tree import ClipFile, child, clip_files, clip_name, clips, level, subfolders
+from mmidd.schema import ForgeryType, Label, Split
 
 TYPES = {
     "youtube": ForgeryType.REAL,
@@ -79,8 +68,16 @@ class FaceForensics(Reader):
         ),
         annotations="splits/{train,val,test}.json (pairs), conversion_dict.json (clip -> YouTube id)",
         split_rule="a clip is in the split whose pairs name it, 720/140/140; DFD has no official split",
+        label_rule="original_sequences is real; Deepfakes, FaceSwap, FaceShifter, DeepFakeDetection FS; "
+        "Face2Face, NeuralTextures FR",
         licence="FaceForensics Terms of Use",
         obtain="form on the FaceForensics project page; split lists: dataset/splits of its repository",
+        gotchas=(
+            "A_B keeps clip A's body and background: its original is A; B gives face or expression",
+            "1,000 clips come from 977 YouTube videos: identities are YouTube ids where known",
+            "originals and FaceShifter have no masks; some masks are shorter than their video",
+            "the label FF-FS of DeepfakeBench means the method FaceSwap, not the type",
+        ),
     )
 
     def __init__(self, root: Path, options: ReadOptions) -> None:
@@ -134,9 +131,9 @@ class FaceForensics(Reader):
             return {clip: split for split, pairs in self._pairs.items() for pair in pairs for clip in pair}
         links = []
         for folder in self._folders:
-            clips = (_CLIP.fullmatch(path.stem) for path in _media(folder.path))
-            links += [self._clip_identities(*match.groups()) for match in clips if match]
-        return {name: derived_split(group) for name, group in groups(links).items()}
+            names = (_CLIP.fullmatch(clip_name(clip)) for clip in clips(folder.path))
+            links += [self._clip_identities(*match.groups()) for match in names if match]
+        return {name: derived_split(group, self.options.seed) for name, group in groups(links).items()}
 
     @cached_property
     def _identities(self) -> dict[str, str]:
@@ -154,17 +151,12 @@ class FaceForensics(Reader):
             yield from self._folder_items(folder)
 
     def _folder_items(self, folder: _Folder) -> Iterator[Item | Unlisted]:
-        for path in islice(_media(folder.path), self.options.limit_videos):
-            relative = path.relative_to(self.root).as_posix()
-            if path.is_dir():
-                for frame in media_files(path, IMAGE_SUFFIXES):
-                    yield self._item(
-                        folder, path.name, frame.relative_to(self.root).as_posix(), _number(frame)
-                    )
-            else:
-                yield self._item(folder, path.stem, relative, None)
+        for clip in islice(clips(folder.path), self.options.limit_videos):
+            for file in clip_files(clip):
+                yield self._item(folder, clip_name(clip), file)
 
-    def _item(self, folder: _Folder, stem: str, path: str, frame: int | None) -> Item | Unlisted:
+    def _item(self, folder: _Folder, stem: str, file: ClipFile) -> Item | Unlisted:
+        path = file.path.relative_to(self.root).as_posix()
         names = _dfd_names if folder.method in DFD else _clip_names
         parsed = names(folder.method, stem)
         if parsed is None:
@@ -176,7 +168,7 @@ class FaceForensics(Reader):
         mask = folder.masks / f"{stem}.mp4" if folder.masks else None
         return Item(
             path=path,
-            media=Media.VIDEO if frame is None else Media.PRECROPPED,
+            media=file.media,
             label=Label.REAL if is_real else Label.FAKE,
             type=TYPES[folder.method],
             method=folder.method,
@@ -187,11 +179,12 @@ class FaceForensics(Reader):
             target_video=None if is_real else _video(real, folder.compression, target),
             donor_video=None if donor is None else _video(real, folder.compression, donor),
             identity_ids=self._people(folder.method, people),
+            overlap_ids=() if folder.method in DFD else tuple(f"ff++/{clip}" for clip in people),
             split=split,
             split_origin=origin,
             label_note=None if origin != "unlisted" else "clip is in no official split list",
             licence=self.info.licence,
-            frame_index=frame,
+            frame_index=file.frame,
             mask=mask.relative_to(self.root).as_posix() if mask and mask.is_file() else None,
         )
 
@@ -253,11 +246,10 @@ def _official_folders(root: Path) -> Iterator[_Folder]:
     for method, kind in TYPES.items():
         group = child(root, "original_sequences" if kind is ForgeryType.REAL else "manipulated_sequences")
         base = child(group, method) if group else None
-        for level in subfolders(base) if base else []:
-            compression = COMPRESSIONS.get(level.name.lower())
+        for folder in subfolders(base) if base else []:
+            compression = COMPRESSIONS.get(folder.name.lower())
             if compression and base:
-                media = child(level, "videos") or child(level, "frames") or level
-                yield _Folder(method, compression, media, _masks(base))
+                yield _Folder(method, compression, level(folder, "videos", "frames"), _masks(base))
 
 
 def _masks(base: Path) -> Path | None:
@@ -272,19 +264,10 @@ def _is_flat(folder: Path) -> bool:
 
 
 def _flat_folders(root: Path) -> list[_Folder]:
-    level = next((c for c in COMPRESSIONS if root.name.lower().endswith(c)), "c23")
+    quality = next((c for c in COMPRESSIONS if root.name.lower().endswith(c)), "c23")
     names = {"youtube": "original", **{m: m for m in TYPES if m not in {"youtube", "actors"}}}
     found = {method: child(root, name) for method, name in names.items()}
-    return [_Folder(method, COMPRESSIONS[level], path, None) for method, path in found.items() if path]
-
-
-def _media(folder: Path) -> list[Path]:
-    return media_files(folder, VIDEO_SUFFIXES) or subfolders(folder)
-
-
-def _number(frame: Path) -> int:
-    digits = re.findall(r"\d+", frame.stem)
-    return int(digits[-1]) if digits else 0
+    return [_Folder(method, COMPRESSIONS[quality], path, None) for method, path in found.items() if path]
 
 
 def _read_pairs(file: Path) -> list[tuple[str, str]]:

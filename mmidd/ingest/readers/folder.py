@@ -13,18 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mmidd.errors import LayoutError, UsageError
-from mmidd.ingest.base import (
-    IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
-    Expected,
-    Item,
-    Reader,
-    ReadOptions,
-    SourceInfo,
-    Unlisted,
-    natural,
-    require_folder,
-)
+from mmidd.ingest.base import Expected, Item, Reader, ReadOptions, SourceInfo, Unlisted, require_folder
+from mmidd.ingest.tree import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural
 from mmidd.schema import ForgeryType, Label, Media, Split
 
 CONFIG_NAME = "dataset.yaml"
@@ -99,6 +89,7 @@ class OwnFolder(Reader):
         layout=(f"any tree with a {CONFIG_NAME}, or one named by --config",),
         annotations=f"{CONFIG_NAME}; a CSV where it names one",
         split_rule="as described; none where nothing is said",
+        label_rule="as described",
         licence="as described",
         obtain="your own",
     )
