@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import pytest
 
+import tests.ingest
 from mmidd.errors import LayoutError, UsageError
 from mmidd.ingest.base import Item, ReadOptions, find_reader, load_readers
 from mmidd.schema import SAMPLES, ForgeryType, Label, Split
 from tests.ingest import trees
 
-TREES: dict[str, Callable[[Path], Path]] = {"ff++": trees.ffpp, "ffhq": trees.ffhq, "folder": trees.own}
+TREES: dict[str, Callable[[Path], Path]] = {
+    key: tree
+    for module in pkgutil.iter_modules(tests.ingest.__path__)
+    if module.name.startswith("trees")
+    for key, tree in importlib.import_module(f"tests.ingest.{module.name}").TREES.items()
+}
+"""The smallest tree of every source, from the modules `trees*`."""
 SOURCES = frozenset(reader.info.key for reader in load_readers().values())
 
 

@@ -76,3 +76,6 @@ rules:
 """
     )
     return root
+
+
+TREES = {"ff++": ffpp, "ffhq": ffhq, "folder": own}
