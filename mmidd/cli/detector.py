@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -107,18 +108,18 @@ def evaluate(
 
 
 def detect(
-    path: Annotated[Path, typer.Argument(help="Image, video or folder.")],
+    paths: Annotated[list[Path], typer.Argument(help="Images, videos or folders.")],
     workspace: opt.Workspace = None,
     run: Annotated[str | None, typer.Option(help="Name or folder of a run (default: the only one).")] = None,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Say of an image, a video or every file of a folder whether the face is real or fake.
+    """Say of images, videos or every file of a folder whether the face is real or fake.
 
     Faces are found and cropped exactly as in training. A file without a verdict is listed with the
     reason, and the exit code is then 1.
 
     Examples:
-      mmidd detect clip.mp4 --run sd2-tiny
+      mmidd detect clip.mp4 photo.jpg --run sd2-tiny
       mmidd detect ./inbox --run sd2-tiny --json
     """
     from mmidd.detection.predictor import Predictor
@@ -128,8 +129,8 @@ def detect(
         if run and (Path(run) / "config.yaml").is_file()
         else find_run(open_workspace(workspace), run)
     )
-    verdicts = []
-    for verdict in Predictor.load(run_dir).detect(path):
+    predictor, verdicts = Predictor.load(run_dir), []
+    for verdict in chain.from_iterable(predictor.detect(path) for path in paths):
         verdicts.append(verdict)
         say(verdict.describe(), quiet=as_json)
     if as_json:
