@@ -188,8 +188,10 @@ class Reader(ABC):
     def listed(self) -> Iterator[Item | Unlisted]:
         """The items, with a derived split where the source has none."""
         for item in self.items():
-            derive = self.derives_splits and isinstance(item, Item) and item.split_origin == "none"
-            yield in_derived_split(item, self.options.seed) if derive else item
+            if self.derives_splits and isinstance(item, Item) and item.split_origin == "none":
+                yield in_derived_split(item, self.options.seed)
+            else:
+                yield item
 
     @abstractmethod
     def expected(self) -> Iterator[Expected]:
