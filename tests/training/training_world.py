@@ -29,7 +29,7 @@ SMALL = [
 
 
 def small_config(method: str, *overrides: str) -> TrainConfig:
-    extra = ["adapter_width=16", "clam_heads=2"] if method == "sd2" else []
+    extra = ["adapter=literal", "adapter_width=16", "clam_heads=2"] if method == "sd2" else []
     return apply_overrides(load_preset(method, "tiny"), [*SMALL, *extra, *overrides])
 
 
