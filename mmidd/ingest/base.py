@@ -253,17 +253,14 @@ def find_reader(name: str) -> type[Reader]:
 def _layout_message(asked: type[Reader], root: Path) -> str:
     names = [p.name + "/" * p.is_dir() for p in sorted(root.iterdir(), key=natural)]
     found = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
-    nearest = next(
-        (
-            reader.info.key
-            for reader in dict.fromkeys(load_readers().values())
-            if reader is not asked and any(reader.matches(folder) for folder in folders(root, SEARCH_DEPTH))
-        ),
-        None,
-    )
+    near = [
+        reader.info.key
+        for reader in dict.fromkeys(load_readers().values())
+        if reader is not asked and any(reader.matches(folder) for folder in folders(root, SEARCH_DEPTH))
+    ]
     hint = (
-        f"this looks like {nearest}: run `mmidd ingest {nearest} {root}`"
-        if nearest
+        f"this looks like {' or '.join(near)}: run `mmidd ingest {near[-1]} {root}`"
+        if near
         else f"give the folder that holds it (`mmidd sources show {asked.info.key}` draws the tree)"
     )
     return (

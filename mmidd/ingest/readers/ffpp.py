@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import ClassVar
 
 from mmidd.errors import UsageError
 from mmidd.ingest.base import Expected, Item, Reader, ReadOptions, SourceInfo, Unlisted
@@ -39,7 +40,7 @@ _SPLIT_FILES = {Split.TRAIN: "train.json", Split.VAL: "val.json", Split.TEST: "t
 
 
 @dataclass(frozen=True)
-class _Folder:
+class ClipFolder:
     """Where the media of one method and compression lie."""
 
     method: str
@@ -80,6 +81,8 @@ class FaceForensics(Reader):
         ),
     )
 
+    methods: ClassVar[frozenset[str]] = frozenset(TYPES)
+
     def __init__(self, root: Path, options: ReadOptions) -> None:
         super().__init__(root, options)
         unknown = [c for c in options.compressions if c not in COMPRESSIONS]
@@ -101,9 +104,9 @@ class FaceForensics(Reader):
         return bool(official) or _is_flat(folder)
 
     @cached_property
-    def _folders(self) -> list[_Folder]:
+    def _folders(self) -> list[ClipFolder]:
         found = _flat_folders(self.root) if _is_flat(self.root) else list(_official_folders(self.root))
-        return [f for f in found if f.compression in self._wanted]
+        return [f for f in found if f.compression in self._wanted and f.method in self.methods]
 
     @cached_property
     def _annotations(self) -> list[Path]:
@@ -150,12 +153,12 @@ class FaceForensics(Reader):
         for folder in self._folders:
             yield from self._folder_items(folder)
 
-    def _folder_items(self, folder: _Folder) -> Iterator[Item | Unlisted]:
+    def _folder_items(self, folder: ClipFolder) -> Iterator[Item | Unlisted]:
         for clip in islice(clips(folder.path), self.options.limit_videos):
             for file in clip_files(clip):
                 yield self._item(folder, clip_name(clip), file)
 
-    def _item(self, folder: _Folder, stem: str, file: ClipFile) -> Item | Unlisted:
+    def _item(self, folder: ClipFolder, stem: str, file: ClipFile) -> Item | Unlisted:
         path = file.path.relative_to(self.root).as_posix()
         names = _dfd_names if folder.method in DFD else _clip_names
         parsed = names(folder.method, stem)
@@ -173,13 +176,13 @@ class FaceForensics(Reader):
             type=TYPES[folder.method],
             method=folder.method,
             compression=folder.compression,
-            video_id=_video(folder.method, folder.compression, stem),
-            pair_id=_video(real, folder.compression, target),
+            video_id=self._video(folder.method, folder.compression, stem),
+            pair_id=self._video(real, folder.compression, target),
             pair_confidence=None if is_real else "declared",
-            target_video=None if is_real else _video(real, folder.compression, target),
-            donor_video=None if donor is None else _video(real, folder.compression, donor),
+            target_video=None if is_real else self._video(real, folder.compression, target),
+            donor_video=None if donor is None else self._video(real, folder.compression, donor),
             identity_ids=self._people(folder.method, people),
-            overlap_ids=() if folder.method in DFD else tuple(f"ff++/{clip}" for clip in people),
+            overlap_ids=tuple(f"ff++/{_actor(folder.method)}{person}" for person in people),
             split=split,
             split_origin=origin,
             label_note=None if origin != "unlisted" else "clip is in no official split list",
@@ -188,9 +191,12 @@ class FaceForensics(Reader):
             mask=mask.relative_to(self.root).as_posix() if mask and mask.is_file() else None,
         )
 
+    def _video(self, method: str, compression: str, stem: str) -> str:
+        return f"{self.info.key}/{method}/{compression}/{stem}"
+
     def _people(self, method: str, people: tuple[str, ...]) -> tuple[str, ...]:
         if method in DFD:
-            return tuple(f"ff++/actor{person}" for person in people)
+            return tuple(f"{self.info.key}/actor{person}" for person in people)
         return self._clip_identities(*people)
 
     def _split_of(self, method: str, people: tuple[str, ...]) -> tuple[Split, str]:
@@ -207,7 +213,7 @@ class FaceForensics(Reader):
 
     def expected(self) -> Iterator[Expected]:
         """Both fakes of every pair, and its two originals, per compression found; nothing for DFD."""
-        methods = [m for m in TYPES if m not in DFD]
+        methods = [m for m in TYPES if m in self.methods - DFD]
         for compression in sorted({f.compression for f in self._folders}):
             for method in methods:
                 for split, pairs in self._pairs.items():
@@ -221,8 +227,8 @@ def _expected_names(method: str, pairs: list[tuple[str, str]]) -> list[str]:
     return [f"{a}_{b}" for pair in pairs for a, b in (pair, pair[::-1])]
 
 
-def _video(method: str, compression: str, stem: str) -> str:
-    return f"ff++/{method}/{compression}/{stem}"
+def _actor(method: str) -> str:
+    return "actor" if method in DFD else ""
 
 
 def _clip_names(method: str, stem: str) -> tuple[str, str | None, tuple[str, ...]] | None:
@@ -242,14 +248,14 @@ def _dfd_names(method: str, stem: str) -> tuple[str, str | None, tuple[str, ...]
     return f"{match[1]}__{match[3]}", f"{match[2]}__{match[3]}", (match[1], match[2])
 
 
-def _official_folders(root: Path) -> Iterator[_Folder]:
+def _official_folders(root: Path) -> Iterator[ClipFolder]:
     for method, kind in TYPES.items():
         group = child(root, "original_sequences" if kind is ForgeryType.REAL else "manipulated_sequences")
         base = child(group, method) if group else None
         for folder in subfolders(base) if base else []:
             compression = COMPRESSIONS.get(folder.name.lower())
             if compression and base:
-                yield _Folder(method, compression, level(folder, "videos", "frames"), _masks(base))
+                yield ClipFolder(method, compression, level(folder, "videos", "frames"), _masks(base))
 
 
 def _masks(base: Path) -> Path | None:
@@ -263,11 +269,11 @@ def _is_flat(folder: Path) -> bool:
     )
 
 
-def _flat_folders(root: Path) -> list[_Folder]:
+def _flat_folders(root: Path) -> list[ClipFolder]:
     quality = next((c for c in COMPRESSIONS if root.name.lower().endswith(c)), "c23")
     names = {"youtube": "original", **{m: m for m in TYPES if m not in {"youtube", "actors"}}}
     found = {method: child(root, name) for method, name in names.items()}
-    return [_Folder(method, COMPRESSIONS[quality], path, None) for method, path in found.items() if path]
+    return [ClipFolder(method, COMPRESSIONS[quality], path, None) for method, path in found.items() if path]
 
 
 def _read_pairs(file: Path) -> list[tuple[str, str]]:
