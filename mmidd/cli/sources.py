@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from mmidd.cli.console import emit, out
@@ -45,5 +46,5 @@ def show(
         return
     table = Table(show_header=False, title=info.title, title_justify="left")
     for key, value in asdict(info).items():
-        table.add_row(key, "\n".join(value) if isinstance(value, tuple) else value)
+        table.add_row(key, escape("\n".join(value) if isinstance(value, tuple) else value))
     out.print(table)
