@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mmidd.errors import LayoutError, UsageError
-from mmidd.ingest.splits import derived_split
+from mmidd.ingest.splits import SHARES, Shares, derived_split
 from mmidd.ingest.tree import folders, natural
 from mmidd.schema import ForgeryType, Label, Media, Split
 
@@ -207,10 +207,10 @@ class Reader(ABC):
         return found
 
 
-def in_derived_split(item: Item, seed: int) -> Item:
+def in_derived_split(item: Item, seed: int, shares: Shares = SHARES) -> Item:
     """The item in the split of its group; in none where its people fall into different splits."""
     keys = (item.group,) if item.group else item.identity_ids or (item.pair_id,)
-    splits = {derived_split(key, seed) for key in keys}
+    splits = {derived_split(key, seed, shares) for key in keys}
     if len(splits) == 1:
         return replace(item, split=splits.pop(), split_origin="derived")
     note = "; ".join(filter(None, (item.label_note, "its people fall into different derived splits")))
