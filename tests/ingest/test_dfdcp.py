@@ -16,7 +16,9 @@ from tests.ingest.trees_dfdcp import CLIPS, dfdcp
 
 def items(root: Path, **options: object) -> dict[str, Item]:
     found = find_reader("dfdcp")(root, ReadOptions(**options)).listed()  # type: ignore[arg-type]
-    return {item.video_id: item for item in found if isinstance(item, Item)}
+    kept = [item for item in found if isinstance(item, Item)]
+    assert len({item.video_id for item in kept}) == len(kept)
+    return {item.video_id: item for item in kept}
 
 
 def test_labels_people_pairs_and_test_set_come_from_the_json(tmp_path: Path) -> None:
