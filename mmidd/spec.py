@@ -24,7 +24,7 @@ class PreprocessSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    detector: Literal["dlib"] = "dlib"
+    detector: Literal["dlib", "yunet", "retinaface", "insightface"] = "dlib"
     frames: int = Field(default=32, ge=1, le=10_000)
     margin: float = Field(default=1.3, ge=1.0, le=4.0)
     size: int = Field(default=256, ge=32, le=2048)

@@ -4,6 +4,7 @@ workspace.toml            the pinned preprocessing spec
 samples/<source>/         face crops               (parts/*.parquet, packs/*.tar)
 captions/<backend>/       captions
 simulated/<recipe>/       self-blended forgeries
+audit/                    findings, report, and which samples are left out
 shards/                   WebDataset shards
 runs/<name>/              trained detectors and their evaluations
 """
@@ -26,6 +27,7 @@ from mmidd.spec import PreprocessSpec
 
 DEFAULT_ROOT = "mmidd-data"
 TEMPORARY = ".tmp-"
+EXCLUDED = "excluded.parquet"
 FORMAT = 1
 
 
@@ -199,23 +201,50 @@ class Workspace:
             if name.startswith(f"{kind}/")
         ]
         empty = pl.DataFrame(schema.empty_table()).lazy().with_columns(table=pl.lit(""))
-        return pl.concat(frames or [empty]).sort("sample_id")
+        return pl.concat(frames or [empty])
+
+    def without_excluded(self, rows: pl.LazyFrame, column: str = "sample_id") -> pl.LazyFrame:
+        """The rows without those whose `column` names a sample that the audit left out."""
+        path = self.audit_dir / EXCLUDED
+        if not path.exists():
+            return rows
+        left_out = pl.scan_parquet(path).select("sample_id")
+        return rows.join(left_out, left_on=column, right_on="sample_id", how="anti")
+
+    def excluded(self) -> dict[str, int]:
+        """How many samples the audit left out, by reason."""
+        path = self.audit_dir / EXCLUDED
+        if not path.exists():
+            return {}
+        return dict(pl.read_parquet(path)["reason"].value_counts().sort("reason").iter_rows())
 
     def samples(self) -> pl.LazyFrame:
-        """Usable samples of all sources by `sample_id`; `table` names the folder of the packs."""
-        return self._usable("samples", SAMPLES)
+        """Usable samples of all sources by `sample_id`; `table` names the folder of the packs.
+
+        Without those that `mmidd audit --resolve` left out.
+        """
+        return self.without_excluded(self._usable("samples", SAMPLES)).sort("sample_id")
 
     def captions(self) -> pl.LazyFrame:
         """Captions of all backends by `sample_id`."""
-        return self._usable("captions", CAPTIONS)
+        return self._usable("captions", CAPTIONS).sort("sample_id")
 
     def simulated(self) -> pl.LazyFrame:
-        """Simulated forgeries of all recipes by `sample_id`; `table` names the folder of the packs."""
-        return self._usable("simulated", SIMULATED)
+        """Simulated forgeries of all recipes by `sample_id`; `table` names the folder of the packs.
+
+        Without those of a real that `mmidd audit --resolve` left out.
+        """
+        rows = self.without_excluded(self._usable("simulated", SIMULATED), "base_id")
+        return rows.sort("sample_id")
 
     def read_blob(self, table: str, pack: str, offset: int, length: int) -> bytes:
         """The bytes of one blob of the table in folder `table`; see `Table.read`."""
         return Table(self.root / table, SAMPLES).read(pack, offset, length)
+
+    @property
+    def audit_dir(self) -> Path:
+        """Where `audit` writes."""
+        return self.root / "audit"
 
     @property
     def shards_dir(self) -> Path:

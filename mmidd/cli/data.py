@@ -39,7 +39,9 @@ def ingest(
     seed: Annotated[int, typer.Option(help="Seed of derived splits.")] = 0,
     config: Annotated[Path | None, typer.Option(help="YAML description, for source `folder`.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Only compare expected with found.")] = False,
-    detector: Annotated[str | None, typer.Option(help="Face detector (default: dlib).")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="dlib (default), yunet, retinaface, insightface or auto.")
+    ] = None,
     frames: Annotated[int | None, typer.Option(help="Frames per video, uniform (default: 32).")] = None,
     margin: Annotated[float | None, typer.Option(help="Crop side over face box side (default: 1.3).")] = None,
     size: Annotated[int | None, typer.Option(help="Crop side in pixels (default: 256).")] = None,
@@ -69,6 +71,7 @@ def ingest(
     """
     from mmidd.ingest import stage
     from mmidd.ingest.check import check as compare
+    from mmidd.preprocess.detectors.base import choose_detector, make_detector
 
     reader = find_reader(source)(
         root, ReadOptions(tuple(compression or ()), limit_videos, annotations, derive_splits, config, seed)
@@ -91,10 +94,14 @@ def ingest(
         "quality": quality,
     }
     asked = {key: value for key, value in named.items() if value is not None}
+    if detector is not None:
+        asked["detector"] = make_detector(choose_detector(detector)).name
     home = open_workspace(workspace, create=True)
     spec = home.pin(asked)
+    finder = make_detector(spec.detector)
     total = sum(1 for _ in stage.sampled(reader.listed(), spec.frames))
-    chosen = ", ".join(f"{k} {v}" for k, v in spec.model_dump().items())
+    values = {**spec.model_dump(), "detector": f"{finder.name} ({finder.version})"}
+    chosen = ", ".join(f"{k} {v}" for k, v in values.items())
     say(f"{reader.source} at {reader.root}: {total:,} files; {chosen}; workspace {home.root}", quiet=as_json)
     settings = _engine(workers, time_limit, retry_failed, max_failed, commit_every)
     summary = run_stage(

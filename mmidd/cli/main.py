@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from mmidd import __version__
-from mmidd.cli import data, demo, detector, sources
+from mmidd.cli import audit, data, demo, detector, models, sources
 from mmidd.cli.console import err
 from mmidd.errors import MmiddError
 
@@ -22,12 +22,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
     help="From scattered deepfake datasets to one audited knowledge space, and the detectors trained on it.",
-    epilog="In order: [b]ingest[/b] → [b]caption[/b] → [b]simulate[/b] → [b]shard[/b] → [b]train[/b] → "
-    "[b]eval[/b] → [b]detect[/b]. Everything lands in ./mmidd-data, or where --workspace or "
+    epilog="In order: [b]ingest[/b] → [b]audit[/b] → [b]caption[/b] → [b]simulate[/b] → [b]shard[/b] → "
+    "[b]train[/b] → [b]eval[/b] → [b]detect[/b]. Everything lands in ./mmidd-data, or where --workspace or "
     "MMIDD_WORKSPACE says. Try it all on synthetic data: [b]mmidd demo[/b].",
 )
 app.add_typer(sources.app, name="sources")
+app.add_typer(models.app, name="models")
 app.command()(data.ingest)
+app.command()(audit.audit)
 app.command()(data.caption)
 app.command()(data.simulate)
 app.command()(data.shard)

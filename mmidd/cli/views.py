@@ -46,6 +46,7 @@ def status_data(workspace: Workspace) -> dict[str, Any]:
         "workspace": str(workspace.root),
         "spec": workspace.spec.model_dump(),
         "samples": samples.sort("source", "split", "type").to_dicts(),
+        "excluded": workspace.excluded(),
         "stages": stages,
         "shards": sorted(p.name for p in workspace.shards_dir.glob("*.tar")),
         "runs": runs,
@@ -64,6 +65,8 @@ def status_tables(data: dict[str, Any]) -> list[Table]:
     for row in data["stages"]:
         stages.add_row(row["table"], f"{row['units']:,}", f"{row['failed']:,}")
     rest = Table(show_header=False)
+    for reason, count in data["excluded"].items():
+        rest.add_row("left out", f"{count:,} samples, {reason}")
     rest.add_row("shards", str(len(data["shards"])))
     rest.add_row("runs", ", ".join(data["runs"]) or "none")
     return [samples, stages, rest]

@@ -120,5 +120,5 @@ def test_precropped_takes_the_whole_image() -> None:
 
 
 def test_an_unknown_detector_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match=r"'mtcnn'.*dlib, precropped"):
+    with pytest.raises(UsageError, match=r"'mtcnn'.*dlib, insightface, precropped"):
         make_detector("mtcnn")

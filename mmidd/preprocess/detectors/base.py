@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmidd.errors import UsageError
+from mmidd.models import installed
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -71,11 +72,26 @@ def box_iou(a: Floats, b: Floats) -> float:
     return shared / union if shared > 0 else 0.0
 
 
+def choose_detector(asked: str) -> str:
+    """The detector to ingest with; `auto` is `insightface` if its model pack is present, else `dlib`.
+
+    Raises:
+        UsageError: no detector has that name.
+    """
+    names = ("auto", *(name for name in _DETECTORS if name != "precropped"))
+    if asked not in names:
+        raise UsageError(f"--detector: '{asked}' is unknown; choose one of: {', '.join(names)}")
+    if asked != "auto":
+        return asked
+    return "dlib" if installed("insightface") is None else "insightface"
+
+
 def make_detector(name: str) -> Detector:
     """The detector of that name.
 
     Raises:
-        UsageError: no detector has that name.
+        UsageError: no detector has that name, or its model is missing.
+        MissingExtra: its package is missing.
     """
     if name not in _DETECTORS:
         raise UsageError(f"no detector is called '{name}'; choose one of: {', '.join(sorted(_DETECTORS))}")
@@ -94,4 +110,28 @@ def _precropped() -> Detector:
     return Precropped()
 
 
-_DETECTORS: dict[str, Callable[[], Detector]] = {"dlib": _dlib, "precropped": _precropped}
+def _yunet() -> Detector:
+    from mmidd.preprocess.detectors.yunet import YuNet
+
+    return YuNet()
+
+
+def _retinaface() -> Detector:
+    from mmidd.preprocess.detectors.retinaface import RetinaFace
+
+    return RetinaFace()
+
+
+def _insightface() -> Detector:
+    from mmidd.preprocess.detectors.insightface import InsightFace
+
+    return InsightFace()
+
+
+_DETECTORS: dict[str, Callable[[], Detector]] = {
+    "dlib": _dlib,
+    "precropped": _precropped,
+    "yunet": _yunet,
+    "retinaface": _retinaface,
+    "insightface": _insightface,
+}
