@@ -102,7 +102,8 @@ def measure(detectors: Sequence[Detector], images: Sequence[Pixels]) -> dict[str
 
 def _moved(truth: Floats | None, image: Pixels, shrink: int) -> Floats:
     assert truth is not None
-    return truth if shrink == 1 else truth / shrink + np.tile(np.float32(_offset(image, shrink)), 2)
+    offset = np.tile(np.array(_offset(image, shrink), np.float32), 2)
+    return truth if shrink == 1 else (truth / shrink + offset).astype(np.float32)
 
 
 def _landmark_error(mine: Sequence[Sequence[Face]], theirs: Sequence[Sequence[Face]]) -> float:

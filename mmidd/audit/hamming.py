@@ -97,7 +97,8 @@ def _cut(pairs: Pairs, bounds: Ints) -> Iterator[Pairs]:
     """The pairs in pieces that expand to about a million pairs each."""
     sizes = np.diff(bounds)
     total = np.cumsum(sizes[pairs.i] * sizes[pairs.j])
-    ends = np.searchsorted(total, np.arange(_YIELD, total[-1] + _YIELD, _YIELD)) + 1 if len(total) else []
+    most = int(total[-1]) if len(total) else 0
+    ends = np.searchsorted(total, np.arange(_YIELD, most + _YIELD, _YIELD)) + 1
     start = 0
     for end in np.unique(np.minimum(ends, len(pairs))):
         yield Pairs(pairs.i[start:end], pairs.j[start:end], pairs.distance[start:end])

@@ -121,7 +121,7 @@ def _described(samples: pl.LazyFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     )
     known = shown.filter(pl.col("id").is_in(ids.implode())).collect()
     for side in "ab":
-        columns = known.rename(lambda name, side=side: f"{side}_{name}")
+        columns = known.select(pl.all().name.prefix(f"{side}_"))
         pairs = pairs.join(columns, on=f"{side}_id", how="left")
     same = pl.any_horizontal(pl.col(f"a_{name}").eq(pl.col(f"b_{name}")) for name in ("file", "crop"))
     late = pl.col("a_split").replace_strict(_ORDER) > pl.col("b_split").replace_strict(_ORDER)

@@ -120,7 +120,7 @@ def with_sides(found: Findings, samples: pl.LazyFrame) -> Findings:
     named = pl.concat([found["a_id"], found["b_id"]]).drop_nulls().unique()
     known = samples.select(**_SIDE).filter(pl.col("id").is_in(named.implode())).collect()
     for side in "ab":
-        columns = known.rename(lambda name, side=side: f"{side}_{name}")
+        columns = known.select(pl.all().name.prefix(f"{side}_"))
         found = found.join(columns, on=f"{side}_id", how="left", suffix="_known").with_columns(
             pl.coalesce(f"{side}_{name}", f"{side}_{name}_known").alias(f"{side}_{name}")
             for name in _SIDE

@@ -79,7 +79,8 @@ class FakeDetector:
     def run(self, _: None, blobs: dict[str, Any]) -> list[Any]:
         (blob,) = blobs.values()
         self.seen.append(blob)
-        return planted(*blob.shape[2:], batched=False)
+        height, width = blob.shape[2:]
+        return planted(height, width, batched=False)
 
 
 class FakeLandmarks(FakeDetector):
@@ -121,8 +122,8 @@ def test_faces_have_106_landmarks_in_pixels_of_the_image(sessions: dict[str, Fak
     image[0, 0] = (0, 127, 255)
     (face,) = detector.detect(image)
     assert face.box.tolist() == [32, 0, 96, 96]
-    assert (face.scheme, np.shape(face.landmarks)) == ("insightface106", (106, 2))
     assert face.landmarks is not None
+    assert (face.scheme, face.landmarks.shape) == ("insightface106", (106, 2))
     assert face.landmarks[1:].mean(axis=0).tolist() == pytest.approx([64, 48], abs=1e-3)
     assert face.landmarks[0].tolist() == pytest.approx([64 - 72, 48 - 72], abs=1e-3)
     (blob,) = sessions["det_10g.onnx"].seen

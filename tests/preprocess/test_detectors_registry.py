@@ -191,7 +191,9 @@ def test_commands_list_and_add(tmp_path: Path) -> None:
 
 def test_ingest_stops_before_it_begins_without_the_model(tmp_path: Path) -> None:
     written(tmp_path / "raw/real/a.png")
-    written(tmp_path / "raw/dataset.yaml", b"name: own\nmedia: image\nrules: [{glob: 'real/*', label: real}]\n")
+    written(
+        tmp_path / "raw/dataset.yaml", b"name: own\nmedia: image\nrules: [{glob: 'real/*', label: real}]\n"
+    )
     done = command("ingest", "folder", tmp_path / "raw", "-w", tmp_path / "ws", "--detector", "yunet")
     assert "mmidd models fetch yunet" in error_line(done, 2)
     assert not (tmp_path / "ws").exists()

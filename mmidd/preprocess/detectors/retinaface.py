@@ -8,6 +8,7 @@ complaint and return wrong boxes. So the weights are recognised by their SHA-256
 from __future__ import annotations
 
 import pickle
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +154,8 @@ class Network(nn.Module):
         self.ssh1, self.ssh2, self.ssh3 = (self._context() for _ in STRIDES)
         self.ClassHead, self.BboxHead, self.LandmarkHead = (
             nn.ModuleList(
-                nn.ModuleDict({"conv1x1": nn.Conv2d(WIDTH, PRIORS_PER_CELL * size, 1)}) for _ in STRIDES
+                nn.Sequential(OrderedDict(conv1x1=nn.Conv2d(WIDTH, PRIORS_PER_CELL * size, 1)))
+                for _ in STRIDES
             )
             for size in (2, 4, 10)
         )
@@ -164,7 +166,7 @@ class Network(nn.Module):
         scores, boxes, points = (
             torch.cat(
                 [
-                    head["conv1x1"](feature).permute(0, 2, 3, 1).reshape(len(images), -1, size)
+                    head(feature).permute(0, 2, 3, 1).reshape(len(images), -1, size)
                     for head, feature in zip(heads, features, strict=True)
                 ],
                 dim=1,
