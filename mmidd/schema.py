@@ -77,11 +77,12 @@ class Simulated(StrEnum):
 
 
 class Media(StrEnum):
-    """What a source file is; precropped images are never cropped again."""
+    """What a source file is; precropped images are never cropped again, and an archive holds such."""
 
     VIDEO = "video"
     IMAGE = "image"
     PRECROPPED = "precropped_image"
+    ARCHIVE = "archive"
 
 
 LEDGER = [

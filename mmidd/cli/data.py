@@ -11,8 +11,9 @@ from mmidd.cli import options as opt
 from mmidd.cli.console import emit, err, finish, open_workspace, out, reporter, say
 from mmidd.cli.views import check_table, status_tables
 from mmidd.engine import EngineOptions, run_stage
-from mmidd.errors import DataError, TooManyFailures
+from mmidd.errors import DataError, TooManyFailures, UsageError
 from mmidd.ingest.base import ReadOptions, find_reader
+from mmidd.schema import ForgeryType
 
 
 def _engine(
@@ -22,6 +23,15 @@ def _engine(
         time_limit=time_limit, retry_failed=retry_failed, max_failed=max_failed, flush_seconds=commit_every
     )
     return settings if workers is None else EngineOptions(**{**vars(settings), "workers": workers})
+
+
+def _types(given: list[str] | None) -> dict[str, ForgeryType]:
+    fakes = {kind.value: kind for kind in ForgeryType if kind is not ForgeryType.REAL}
+    parsed = {method: kind for method, _, kind in (text.rpartition("=") for text in given or ())}
+    for method, kind in parsed.items():
+        if not method or kind not in fakes:
+            raise UsageError(f"--type {method}={kind} is not METHOD=TYPE with TYPE one of {', '.join(fakes)}")
+    return {method: fakes[kind] for method, kind in parsed.items()}
 
 
 def ingest(
@@ -38,6 +48,12 @@ def ingest(
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of derived splits.")] = 0,
     config: Annotated[Path | None, typer.Option(help="YAML description, for source `folder`.")] = None,
+    types: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type", metavar="METHOD=TYPE", help="Type of a method, FS, FR, EFS or FE; repeatable."
+        ),
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Only compare expected with found.")] = False,
     detector: Annotated[
         str | None, typer.Option(help="dlib (default), yunet, retinaface, insightface or auto.")
@@ -68,14 +84,16 @@ def ingest(
       mmidd ingest ff++ ./raw --check
       mmidd ingest ff++ ./raw --compression c23 --frames 32
       mmidd ingest folder ./mine --config mine.yaml --limit-videos 10
+      mmidd ingest dff ./DeepFakeFace --type inpainting=FE
     """
     from mmidd.ingest import stage
     from mmidd.ingest.check import check as compare
     from mmidd.preprocess.detectors.base import choose_detector, make_detector
 
-    reader = find_reader(source)(
-        root, ReadOptions(tuple(compression or ()), limit_videos, annotations, derive_splits, config, seed)
+    said = ReadOptions(
+        tuple(compression or ()), limit_videos, annotations, derive_splits, config, seed, _types(types)
     )
+    reader = find_reader(source)(root, said)
     if check:
         report = compare(reader)
         emit(report.as_json()) if as_json else out.print(check_table(report))

@@ -12,8 +12,8 @@ import importlib
 import pkgutil
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -73,6 +73,7 @@ class ReadOptions:
         derive_splits: make an identity-disjoint split where the official list is missing.
         config: description file of the `folder` source.
         seed: of the splits that are derived.
+        types: forgery type by method, in place of the reader's own.
     """
 
     compressions: tuple[str, ...] = ()
@@ -81,6 +82,7 @@ class ReadOptions:
     derive_splits: bool = False
     config: Path | None = None
     seed: int = 0
+    types: Mapping[str, ForgeryType] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -186,12 +188,28 @@ class Reader(ABC):
         """Every media file in a fixed order."""
 
     def listed(self) -> Iterator[Item | Unlisted]:
-        """The items, with a derived split where the source has none."""
+        """The items, with a derived split where the source has none, and the types that the user gave.
+
+        Raises:
+            UsageError: at the end, a type was given for a method that no fake has.
+        """
+        methods = set()
         for item in self.items():
-            if self.derives_splits and isinstance(item, Item) and item.split_origin == "none":
-                yield in_derived_split(item, self.options.seed)
-            else:
+            if isinstance(item, Unlisted):
                 yield item
+                continue
+            if item.label is Label.FAKE:
+                methods.add(item.method)
+                item = self._typed(item)
+            if self.derives_splits and item.split_origin == "none":
+                item = in_derived_split(item, self.options.seed)
+            yield item
+        if unknown := sorted(self.options.types.keys() - methods):
+            raise UsageError(f"--type {unknown[0]}: no such method; there are {', '.join(sorted(methods))}")
+
+    def _typed(self, item: Item) -> Item:
+        given = self.options.types.get(item.method)
+        return replace(item, type=given, label_note="type given by --type") if given else item
 
     @abstractmethod
     def expected(self) -> Iterator[Expected]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from mmidd.spec import PreprocessSpec
 from mmidd.workspace import Workspace
 
 if TYPE_CHECKING:
+    from mmidd.preprocess.archive import Member
     from mmidd.preprocess.extract import Extracted
 
 
@@ -28,6 +29,7 @@ class Job:
     media: Media
     source: str
     src_path: str
+    video_id: str
     mask: Path | None
     spec: PreprocessSpec
     frame_index: int | None
@@ -85,7 +87,7 @@ def _video(item: Item | Unlisted) -> str | None:
 
 def _job(reader: Reader, item: Item, path: Path, spec: PreprocessSpec, src_path: str) -> Job:
     mask = reader.root / item.mask if item.mask else None
-    return Job(path, item.media, reader.source, src_path, mask, spec, item.frame_index)
+    return Job(path, item.media, reader.source, src_path, item.video_id, mask, spec, item.frame_index)
 
 
 def _size(path: Path) -> int | None:
@@ -101,13 +103,24 @@ def crop_faces(job: Job | NotUsable) -> list[Row]:
     Raises:
         DataError: the file as a whole cannot be used.
     """
+    from mmidd.preprocess.archive import read_sequences
     from mmidd.preprocess.extract import extract
 
     if isinstance(job, NotUsable):
         raise DataError(job.reason, job.detail)
     digest = file_sha256(job.path)
+    if job.media is Media.ARCHIVE:
+        return [_member_row(job, digest, member) for member in read_sequences(job.path, job.spec)]
     frames = extract(job.path, job.media, job.spec, mask=job.mask)
     return [_row(job, digest, frame) for frame in frames]
+
+
+def _member_row(job: Job, digest: str, member: Member) -> Row:
+    inside = replace(job, src_path=f"{job.src_path}!/{member.name}", frame_index=member.frame)
+    row = _row(inside, digest, member.image)
+    video = f"{job.video_id}/{member.sequence}"
+    own = {"src_path": inside.src_path, "media": Media.PRECROPPED.value, "video_id": video, "pair_id": video}
+    return replace(row, columns={**row.columns, **own})
 
 
 def _row(job: Job, digest: str, frame: Extracted) -> Row:

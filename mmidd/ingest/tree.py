@@ -75,12 +75,19 @@ def clip_name(clip: Path) -> str:
 
 
 def clip_files(clip: Path, frames: Media = Media.PRECROPPED) -> Iterator[ClipFile]:
-    """The media of a clip: the file itself, or the images of a folder, which are `frames`."""
+    """The media of a clip: the file itself, or the images of a folder, which are `frames`.
+
+    Frames are numbered by their names, or by their order where two names hold the same number.
+    """
     if not clip.is_dir():
         yield ClipFile(clip, Media.VIDEO)
         return
-    for image in media_files(clip, IMAGE_SUFFIXES):
-        yield ClipFile(image, frames, frame_number(image))
+    images = media_files(clip, IMAGE_SUFFIXES)
+    numbers = [frame_number(image) for image in images]
+    if len(set(numbers)) < len(numbers):
+        numbers = list(range(len(images)))
+    for image, number in zip(images, numbers, strict=True):
+        yield ClipFile(image, frames, number)
 
 
 def frame_number(image: Path) -> int:

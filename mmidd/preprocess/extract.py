@@ -99,7 +99,7 @@ def extract(
         MediaError: the file as a whole gives nothing; a `mask_` reason means the mask.
     """
     if media is Media.PRECROPPED:
-        yield _pass_through(path, spec, limits)
+        yield pass_through(read_bytes(path), spec, limits)
     elif media is Media.IMAGE:
         yield _still(path, spec, mask, limits)
     else:
@@ -138,8 +138,12 @@ def _still(path: Path, spec: PreprocessSpec, mask: Path | None, limits: Limits) 
     return _result(Frame(None, None, image), faces, area, None, spec, detector)
 
 
-def _pass_through(path: Path, spec: PreprocessSpec, limits: Limits) -> Extracted:
-    data = read_bytes(path)
+def pass_through(data: bytes, spec: PreprocessSpec, limits: Limits = LIMITS) -> Extracted:
+    """The columns of an image file that is a face crop already; its bytes stay as they are.
+
+    Raises:
+        MediaError: it cannot be decoded.
+    """
     image = decode_still(data, limits)
     detector = detector_named("precropped")
     (face,) = detector.detect(image)

@@ -17,6 +17,7 @@ from mmidd.schema import ForgeryType, Label, Media, Split
 
 FIRST_VALIDATION = 60_000
 _TREES = ("images1024x1024", "in-the-wild-images", "thumbnails128x128")
+_ELSEWHERE = frozenset({"real", "fake", "ff", "cdf", "frames", "inversions"})
 _JSON = "ffhq-dataset-v2.json"
 _STEM = re.compile(r"\d{5}")
 _SPLITS = {"training": Split.TRAIN, "validation": Split.VAL}
@@ -50,9 +51,11 @@ class FlickrFaces(Reader):
 
     @classmethod
     def matches(cls, folder: Path) -> bool:
-        """An official image tree, or a flat folder of five-digit PNG files."""
+        """An official image tree, or a flat folder of five-digit images that is no part of another source."""
         if any(child(folder, tree) for tree in _TREES):
             return True
+        if _ELSEWHERE & {folder.name.lower(), folder.parent.name.lower()}:
+            return False
         first = next(iter(media_files(folder, {".png", ".jpg"})), None)
         return first is not None and bool(_STEM.fullmatch(first.stem))
 

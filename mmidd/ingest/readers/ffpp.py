@@ -6,7 +6,6 @@ face (swaps) or the expression (reenactments). Fakes of one pair never cross a s
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import ClassVar
 
 from mmidd.errors import UsageError
 from mmidd.ingest.base import Expected, Item, Reader, ReadOptions, SourceInfo, Unlisted
+from mmidd.ingest.ffclips import ASK, CLIP, FFClips
 from mmidd.ingest.splits import derived_split, groups
 from mmidd.ingest.tree import ClipFile, child, clip_files, clip_name, clips, level, subfolders
 from mmidd.schema import ForgeryType, Label, Split
@@ -33,10 +33,8 @@ TYPES = {
 }
 DFD = frozenset({"actors", "DeepFakeDetection"})
 COMPRESSIONS = {"raw": "raw", "c0": "raw", "c23": "c23", "c40": "c40"}
-_CLIP = re.compile(r"(\d{3})(?:_(\d{3}))?")
 _ACTOR = re.compile(r"(\d\d)__(.+)")
 _DFD = re.compile(r"(\d\d)_(\d\d)__(.+)__([A-Z0-9]{8})")
-_SPLIT_FILES = {Split.TRAIN: "train.json", Split.VAL: "val.json", Split.TEST: "test.json"}
 
 
 @dataclass(frozen=True)
@@ -91,11 +89,10 @@ class FaceForensics(Reader):
         self._wanted = {COMPRESSIONS[c] for c in options.compressions} or set(COMPRESSIONS.values())
         if not self._folders:
             raise UsageError(f"{self.root} holds no videos of compression {', '.join(sorted(self._wanted))}")
-        if not (self._pairs or options.derive_splits) and any(f.method not in DFD for f in self._folders):
-            raise UsageError(
-                f"no splits/train.json, val.json, test.json under {self.root}; copy dataset/splits of the "
-                "FaceForensics repository there, name its folder with --annotations, or pass --derive-splits"
-            )
+        if not (self._clips.pairs or options.derive_splits) and any(
+            f.method not in DFD for f in self._folders
+        ):
+            raise UsageError(f"no splits/train.json, val.json, test.json under {self.root}; {ASK}")
 
     @classmethod
     def matches(cls, folder: Path) -> bool:
@@ -109,44 +106,17 @@ class FaceForensics(Reader):
         return [f for f in found if f.compression in self._wanted and f.method in self.methods]
 
     @cached_property
-    def _annotations(self) -> list[Path]:
-        named = [self.options.annotations] if self.options.annotations else []
-        near = [self.root, self.root.parent]
-        return [d for base in (*named, *near) for d in (base, base / "splits", base / "dataset" / "splits")]
-
-    def _annotation(self, name: str) -> Path | None:
-        places = [d / name for d in self._annotations] + [d / "dataset" / name for d in self._annotations]
-        return next((p for p in places if p.is_file()), None)
-
-    @cached_property
-    def _pairs(self) -> dict[Split, list[tuple[str, str]]]:
-        files = {split: self._annotation(name) for split, name in _SPLIT_FILES.items()}
-        missing = [_SPLIT_FILES[split] for split, file in files.items() if file is None]
-        if len(missing) == len(files):
-            return {}
-        if missing:
-            raise UsageError(f"{missing[0]} is missing beside the other split lists; copy it there")
-        return {split: _read_pairs(file) for split, file in files.items() if file}
+    def _clips(self) -> FFClips:
+        return FFClips(self.root, self.options.annotations)
 
     @cached_property
     def _splits(self) -> dict[str, Split]:
-        if self._pairs:
-            return {clip: split for split, pairs in self._pairs.items() for pair in pairs for clip in pair}
+        """Derived splits by identity, of whole groups of people who meet in a fake."""
         links = []
         for folder in self._folders:
-            names = (_CLIP.fullmatch(clip_name(clip)) for clip in clips(folder.path))
-            links += [self._clip_identities(*match.groups()) for match in names if match]
+            names = (CLIP.fullmatch(clip_name(clip)) for clip in clips(folder.path))
+            links += [self._clips.people(*match.groups()) for match in names if match]
         return {name: derived_split(group, self.options.seed) for name, group in groups(links).items()}
-
-    @cached_property
-    def _identities(self) -> dict[str, str]:
-        file = self._annotation("conversion_dict.json")
-        if file is None:
-            return {}
-        return {clip: text.split()[0] for clip, text in json.loads(file.read_text()).items()}
-
-    def _clip_identities(self, *clips: str | None) -> tuple[str, ...]:
-        return tuple(f"ff++/{self._identities.get(clip, clip)}" for clip in clips if clip)
 
     def items(self) -> Iterator[Item | Unlisted]:
         """Every clip, method by method in the order of the paper."""
@@ -197,26 +167,22 @@ class FaceForensics(Reader):
     def _people(self, method: str, people: tuple[str, ...]) -> tuple[str, ...]:
         if method in DFD:
             return tuple(f"{self.info.key}/actor{person}" for person in people)
-        return self._clip_identities(*people)
+        return self._clips.people(*people)
 
     def _split_of(self, method: str, people: tuple[str, ...]) -> tuple[Split, str]:
         if method in DFD:
             return Split.NONE, "none"
-        if self._pairs:
-            splits = {self._splits.get(clip, Split.NONE) for clip in people}
-            return (
-                (splits.pop(), "official")
-                if len(splits) == 1 and Split.NONE not in splits
-                else (Split.NONE, "unlisted")
-            )
-        return self._splits[self._clip_identities(people[0])[0]], "derived"
+        if self._clips.pairs:
+            split = self._clips.split(people)
+            return split, "unlisted" if split is Split.NONE else "official"
+        return self._splits[self._clips.people(people[0])[0]], "derived"
 
     def expected(self) -> Iterator[Expected]:
         """Both fakes of every pair, and its two originals, per compression found; nothing for DFD."""
         methods = [m for m in TYPES if m in self.methods - DFD]
         for compression in sorted({f.compression for f in self._folders}):
             for method in methods:
-                for split, pairs in self._pairs.items():
+                for split, pairs in self._clips.pairs.items():
                     for name in _expected_names(method, pairs):
                         yield Expected(method, split, compression, name)
 
@@ -232,7 +198,7 @@ def _actor(method: str) -> str:
 
 
 def _clip_names(method: str, stem: str) -> tuple[str, str | None, tuple[str, ...]] | None:
-    match = _CLIP.fullmatch(stem)
+    match = CLIP.fullmatch(stem)
     if match is None or (match[2] is None) != (method == "youtube"):
         return None
     return match[1], match[2], (match[1],) if match[2] is None else (match[1], match[2])
@@ -274,12 +240,3 @@ def _flat_folders(root: Path) -> list[ClipFolder]:
     names = {"youtube": "original", **{m: m for m in TYPES if m not in {"youtube", "actors"}}}
     found = {method: child(root, name) for method, name in names.items()}
     return [ClipFolder(method, COMPRESSIONS[quality], path, None) for method, path in found.items() if path]
-
-
-def _read_pairs(file: Path) -> list[tuple[str, str]]:
-    try:
-        return [(str(a), str(b)) for a, b in json.loads(file.read_text())]
-    except (json.JSONDecodeError, ValueError, TypeError) as error:
-        raise UsageError(
-            f"{file} is not a list of pairs of clip ids ({error}); take the official file"
-        ) from error
