@@ -163,9 +163,21 @@ CAPTIONS = pa.schema(
         pa.field("environment", pa.string()),
         pa.field("backend", pa.string()),
         pa.field("facts", pa.string()),
+        pa.field("raw", pa.string()),
+        pa.field("tries", pa.int32()),
+        pa.field("model", pa.string()),
+        pa.field("revision", pa.string()),
+        pa.field("prompt_hash", pa.string()),
+        pa.field("seed", pa.int64()),
+        pa.field("temperature", pa.float32()),
+        pa.field("prompt_tokens", pa.int32()),
+        pa.field("completion_tokens", pa.int32()),
+        pa.field("latency_s", pa.float64()),
     ]
 )
-"""One row per captioned sample; `facts` is the JSON of what was measured or answered."""
+"""One row per captioned sample; `facts` is the JSON of what was measured (`captioning.measured.Facts`) or
+answered (`captioning.description.Description`). What a model answered is kept in `raw`; `tries` is 1, or 2
+where the first answer could not be used; tokens and seconds count both."""
 
 SIMULATED = pa.schema(
     [

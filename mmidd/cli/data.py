@@ -206,16 +206,21 @@ def simulate(
 def shard(
     workspace: opt.Workspace = None,
     target_size: Annotated[int, typer.Option(min=1, help="Upper mark of the mean shard size, in MB.")] = 256,
+    train_on_eval: Annotated[
+        bool, typer.Option("--train-on-eval", help="Keep train and val of evaluation sources, too.")
+    ] = False,
     seed: opt.Seed = 0,
     max_failed: opt.MaxFailed = 0.05,
     as_json: opt.AsJson = False,
 ) -> None:
     """Write samples, captions and simulations into WebDataset shards, one set per split.
 
-    Samples without a split are left out and counted.
+    Samples without a split are left out and counted. So is what evaluation sources (role eval in
+    `mmidd sources`) call train and val, or a result on them would not be a cross-dataset one.
 
-    Example:
+    Examples:
       mmidd shard --target-size 512
+      mmidd shard --train-on-eval
     """
     from rich.progress import Progress
 
@@ -224,7 +229,7 @@ def shard(
     from mmidd.shards.writer import write_shards
 
     home = open_workspace(workspace)
-    chosen = select(home)
+    chosen = select(home, train_on_eval)
     say(chosen.describe(), quiet=as_json)
     with exclusive(home.root / ".shards.lock"), Progress(console=err, disable=as_json) as progress:
         task = progress.add_task("shard", total=chosen.rows.height)
@@ -238,7 +243,7 @@ def shard(
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:
-        emit({**vars(summary), "no_split": chosen.no_split})
+        emit({**vars(summary), "no_split": chosen.no_split, "kept_apart": chosen.kept_apart})
     else:
         counts = ", ".join(f"{split} {count:,}" for split, count in summary.samples.items())
         left_out = "".join(f"; {count:,} left out: {reason}" for reason, count in summary.rejected.items())

@@ -17,6 +17,29 @@ from mmidd.cli.console import err, say
 from mmidd.errors import MmiddError, UsageError
 
 MARKER = ".mmidd-demo"
+TRAINING = (
+    "ff++",
+    "df40",
+    "dff",
+    "dffd",
+    "dfdcp",
+    "kodf",
+    "timit",
+    "celeba",
+    "celeba-hq",
+    "celebv-hq",
+    "ffhq",
+)
+EVALUATION = (
+    "celebdf-v1",
+    "celebdf-v2",
+    "dfd",
+    "dfdc",
+    "uadfv",
+    "wilddeepfake",
+    "df40-test",
+    "genimage",
+)
 
 
 class DemoFailed(MmiddError):
@@ -38,8 +61,9 @@ def demo(
 ) -> None:
     """Build raw folders in official layouts, then run every command on them to the end.
 
-    The videos are portraits under a moving virtual camera, the fakes four classical forgeries. The
-    numbers show that the machinery works; they say nothing about real forgeries.
+    The world holds a small tree of every source, in the layout that it unpacks to. The videos are
+    portraits under a moving virtual camera, the fakes four classical forgeries. The numbers show that
+    the machinery works; they say nothing about real forgeries.
 
     Examples:
       mmidd demo
@@ -79,8 +103,9 @@ def _build(raw: Path, portraits: Path | None, clips: int, seconds: float, seed: 
             workers=os.cpu_count() or 1,
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    for (tree, forgery), count in sorted(world.files.items()):
-        say(f"  {tree}: {count} {forgery}")
+    for tree in sorted({tree for tree, _ in world.files}):
+        made = sorted((kind, count) for (name, kind), count in world.files.items() if name == tree)
+        say(f"  {tree}: {', '.join(f'{count} {kind}' for kind, count in made)}")
     for reason, count in sorted(world.skipped.items()):
         say(f"  {count} portraits not used: {reason}")
     for note in world.notes:
@@ -91,10 +116,8 @@ def _commands(raw: Path, workspace: Path, frames: int) -> list[list[str]]:
     home = ["-w", str(workspace)]
     return [
         ["ingest", "ff++", str(raw / "ff++"), "--check"],
-        ["ingest", "ff++", str(raw / "ff++"), "--frames", str(frames), *home],
-        ["ingest", "ffhq", str(raw / "ffhq"), *home],
-        ["ingest", "folder", str(raw / "folder"), *home],
-        ["ingest", "folder", str(raw / "folder-stills"), *home],
+        *([*line, *home] for line in _ingests(raw, frames)),
+        ["audit", *home],
         ["caption", "--vlm", "measured", *home],
         ["simulate", *home],
         ["shard", "--target-size", "8", *home],
@@ -105,6 +128,20 @@ def _commands(raw: Path, workspace: Path, frames: int) -> list[list[str]]:
         ["eval", "lnclip-tiny", *home],
         ["eval", "sd2-tiny", *home],
     ]
+
+
+def _ingests(raw: Path, frames: int) -> list[list[str]]:
+    """One line per tree of the world; the first pins the number of frames."""
+    lists = {
+        "df40": ["--annotations", str(raw / "ff++")],
+        "df40-test": ["--annotations", str(raw / "ff++")],
+        "celeba-hq": ["--annotations", str(raw / "celeba")],
+    }
+    first = ["ingest", "ff++", str(raw / "ff++"), "--frames", str(frames)]
+    keys = [key for key in (*TRAINING, *EVALUATION) if key != "ff++"]
+    sources = [["ingest", key, str(raw / key), *lists.get(key, [])] for key in keys]
+    own = [["ingest", "folder", str(raw / name)] for name in ("folder", "folder-stills")]
+    return [first, *sources, *own]
 
 
 def _run(arguments: list[str]) -> None:

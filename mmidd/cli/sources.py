@@ -13,6 +13,8 @@ from mmidd.cli.console import emit, out
 from mmidd.cli.options import AsJson
 from mmidd.ingest.base import find_reader, load_readers
 
+_ROLES = ("train", "eval", "own")
+
 app = typer.Typer(
     invoke_without_command=True,
     help="List the sources that can be ingested.\n\nExample: [b]mmidd sources show ff++[/b]",
@@ -22,10 +24,11 @@ app = typer.Typer(
 
 @app.callback()
 def sources(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the sources."""
+    """List the sources: those to train on, those to evaluate on, your own data."""
     if context.invoked_subcommand:
         return
-    infos = [reader.info for reader in dict.fromkeys(load_readers().values())]
+    readers = dict.fromkeys(load_readers().values())
+    infos = sorted((reader.info for reader in readers), key=lambda info: (_ROLES.index(info.role), info.key))
     if as_json:
         emit([asdict(info) for info in infos])
         return

@@ -74,10 +74,10 @@ class Scene:
             seen = (self._see(canvas, matrix) > 127).astype(np.uint8) * np.uint8(255)
             yield np.repeat(seen[..., None], 3, axis=2)
 
-    def locate(self, points: Points) -> Points:
-        """Tile points (n, 2) as pixels of the first frame."""
+    def locate(self, points: Points, frame: int = 0) -> Points:
+        """Tile points (n, 2) as pixels of a frame."""
         canvas = cv2.transform(points[None], self.place)
-        return np.asarray(cv2.transform(canvas, cv2.invertAffineTransform(self.path[0]))[0], np.float32)
+        return np.asarray(cv2.transform(canvas, cv2.invertAffineTransform(self.path[frame]))[0], np.float32)
 
     def _paste(self, image: Pixels, matte: Pixels) -> Pixels:
         size = self.background.shape[1::-1]
@@ -97,24 +97,29 @@ def write_video(path: Path, frames: Iterable[Pixels], fps: int, crf: int = 23) -
     """Encodes RGB frames as H.264 in one thread, so that equal frames give equal bytes.
 
     Args:
-        path: an .mp4 file; parent folders are made.
+        path: an .mp4 file (H.264) or an .avi file (motion JPEG); parent folders are made.
         frames: equally sized RGB images, width and height even.
         fps: frames per second.
-        crf: x264's constant rate factor; 23 is FaceForensics++'s c23.
+        crf: x264's constant rate factor; 23 is FaceForensics++'s c23. An .avi has no use for it.
     """
     import av
     from av.video.stream import VideoStream
 
     path.parent.mkdir(parents=True, exist_ok=True)
     # x264's macroblock tree reads memory it never wrote: with it, equal frames may give other bytes.
-    options = {"crf": str(crf), "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
+    h264 = {"crf": str(crf), "preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
+    mjpeg = {"qmin": "3", "qmax": "3", "threads": "1"}
+    is_avi = path.suffix == ".avi"
+    codec, layout, options = ("mjpeg", "yuvj420p", mjpeg) if is_avi else ("libx264", "yuv420p", h264)
     stream: VideoStream | None = None
     with av.open(str(path), "w") as container:
         for image in frames:
             if stream is None:
-                stream = container.add_stream("libx264", rate=Fraction(fps), options=options)
+                added = container.add_stream(codec, rate=Fraction(fps), options=options)
+                assert isinstance(added, VideoStream)
+                stream = added
                 stream.height, stream.width = image.shape[:2]
-                stream.pix_fmt = "yuv420p"
+                stream.pix_fmt = layout
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
         if stream is not None:
             container.mux(stream.encode())

@@ -16,6 +16,9 @@ from mmidd.demo import ffhq, ffpp, own
 from mmidd.demo.cast import Cast
 from mmidd.demo.jobs import Job, Take, rng_for, run_all
 from mmidd.demo.portraits import packaged_portraits, portraits_in
+from mmidd.demo.trees import clips as small_clips
+from mmidd.demo.trees import evaluation, fakes, reals
+from mmidd.demo.trees.tree import Tree
 from mmidd.errors import UsageError
 
 LEAST_CLIPS = 48
@@ -52,7 +55,7 @@ def build_world(
     workers: int = 2,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> WorldSummary:
-    """Writes `ff++`, `ffhq`, `folder` and `folder-stills` under `out`.
+    """Writes `ff++`, `ffhq`, `folder`, `folder-stills` and a small tree of every other source under `out`.
 
     Args:
         out: a folder that is absent or empty.
@@ -83,13 +86,17 @@ def build_world(
     videos = own.draw(own.VIDEOS, cast, plan.reals, plan.fakes, rng)
     stills = own.draw(own.STILLS, cast, plan.fakes, 2 * plan.fakes, rng)
     faces = ffhq.jobs(cast, plan.fakes)
+    trees = small_trees(cast, pairs)
     jobs = [*faces, *ffpp.jobs(pairs), *own.jobs(own.VIDEOS, videos), *own.jobs(own.STILLS, stills)]
+    jobs += [job for tree in trees for job in tree.jobs]
     landmarks = run_all(out, jobs, Take(seed, seconds, fps, strength), workers, on_progress)
 
     ffpp.annotate(out, pairs)
     ffhq.annotate(out, cast, faces, landmarks[: len(faces)])
     own.annotate(out, own.VIDEOS, videos)
     own.annotate(out, own.STILLS, stills)
+    for tree in trees:
+        tree.finish(out)
     return WorldSummary(
         root=out,
         identities={str(s): tuple(p.identity for p in people) for s, people in cast.people.items()},
@@ -97,6 +104,29 @@ def build_world(
         skipped=dict(found.skipped),
         notes=tuple(found.notes),
     )
+
+
+def small_trees(cast: Cast, pairs: ffpp.Pairs) -> list[Tree]:
+    """A tree of every source but those that the world is built around; their size does not grow with it."""
+    return [
+        fakes.df40(pairs),
+        fakes.dff(cast),
+        fakes.dffd(cast),
+        small_clips.dfdcp(cast),
+        small_clips.kodf(cast),
+        small_clips.timit(cast),
+        small_clips.celebvhq(cast),
+        reals.celeba(cast),
+        reals.celebahq(cast),
+        evaluation.celebdf(cast, 1),
+        evaluation.celebdf(cast, 2),
+        evaluation.dfd(cast),
+        evaluation.dfdc(cast),
+        evaluation.uadfv(cast),
+        evaluation.wilddeepfake(cast),
+        evaluation.df40_test(cast, pairs),
+        evaluation.genimage(),
+    ]
 
 
 @dataclass(frozen=True)

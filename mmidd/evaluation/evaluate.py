@@ -88,7 +88,7 @@ def evaluate(
         SpecMismatch: the shards were cropped by another spec than the run was trained with.
     """
     from mmidd.evaluation.report import write_report  # draws with matplotlib
-    from mmidd.shards.index import ShardIndex
+    from mmidd.shards.index import ShardIndex, read_entries
     from mmidd.shards.stream import ShardDataset
     from mmidd.training.checkpoint import load_run
 
@@ -106,7 +106,8 @@ def evaluate(
     threshold = run_threshold(run_dir, folder.name, scores, aggregation, rule)
     evaluation = evaluate_scores(scores, split, subject, run.spec, threshold, aggregation, replicates)
     save(evaluation, folder / EVALUATION_FILE)
-    write_report(folder / REPORT_FILE, evaluation, scores, reported, run_dir)
+    entries = pl.DataFrame(read_entries(shards_dir))
+    write_report(folder / REPORT_FILE, evaluation, scores, reported, run_dir, entries)
     return evaluation
 
 

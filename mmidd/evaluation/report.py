@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -25,6 +26,7 @@ from mmidd.evaluation.results import Estimate, Evaluation
 from mmidd.evaluation.scoring import Samples
 from mmidd.evaluation.tables import items, of_split
 from mmidd.evaluation.view import label, notes, shown
+from mmidd.schema import ForgeryType
 
 SHOTS = 8
 """Thumbnails per class on the contact sheet."""
@@ -58,7 +60,12 @@ class Shot:
 
 
 def write_report(
-    path: Path, evaluation: Evaluation, scores: pl.DataFrame, samples: Samples | None, run_dir: Path
+    path: Path,
+    evaluation: Evaluation,
+    scores: pl.DataFrame,
+    samples: Samples | None,
+    run_dir: Path,
+    entries: pl.DataFrame | None = None,
 ) -> Path:
     """Write the report of an evaluation, whole or not at all.
 
@@ -68,6 +75,7 @@ def write_report(
         scores: the scores they derive from.
         samples: the evaluated split for thumbnails; None leaves the contact sheet out.
         run_dir: the run folder, for its configuration and training curves where present.
+        entries: rows of all splits of the dataset (`shards.index.ENTRIES`), for what it holds.
     """
     head = evaluation.headline
     table = {
@@ -92,6 +100,8 @@ def write_report(
             sheets=[] if samples is None else _sheets(evaluation, table[Level.VIDEO], samples),
             unit="videos",
             curves=_training(run_dir / "metrics.jsonl"),
+            types=[kind.value for kind in ForgeryType],
+            mixture=[] if entries is None else mixture(entries),
             config=config.read_text(encoding="utf-8") if config.exists() else "",
             environment=_versions(),
             version=__version__,
@@ -100,6 +110,18 @@ def write_report(
     temporary = path.with_name(f".tmp-{path.name}")
     temporary.write_text(html, encoding="utf-8")
     return temporary.replace(path)
+
+
+def mixture(entries: pl.DataFrame) -> list[dict[str, Any]]:
+    """Videos, and samples of every type, by source and split; simulations under their recipe."""
+    named = entries.with_columns(
+        source=pl.when(pl.col("recipe").is_null())
+        .then("source")
+        .otherwise(pl.format("simulated: {}", "recipe"))
+    )
+    counts = [(pl.col("type") == kind.value).sum().alias(kind.value) for kind in ForgeryType]
+    videos = pl.col("video_id").n_unique().alias("videos")
+    return named.group_by("source", "split").agg(videos, *counts).sort("source", "split").to_dicts()
 
 
 def _environment() -> jinja2.Environment:

@@ -255,6 +255,11 @@ def load_readers() -> dict[str, type[Reader]]:
     return Reader.registry
 
 
+def evaluation_sources() -> frozenset[str]:
+    """Keys of the sources that the field evaluates on, and does not train on."""
+    return frozenset(reader.info.key for reader in load_readers().values() if reader.info.role == "eval")
+
+
 def find_reader(name: str) -> type[Reader]:
     """The reader called `name`, in any case.
 

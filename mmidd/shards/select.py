@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from mmidd.ingest.base import evaluation_sources
 from mmidd.schema import Split
 from mmidd.workspace import Workspace
 
@@ -20,22 +21,30 @@ class Selection:
         rows: samples and simulations of train, val and test with the columns `face` and
             `environment`, null where a sample has no caption.
         no_split: usable samples left out because their source gives them no split.
+        kept_apart: training and validation samples of evaluation sources, which are left out too.
     """
 
     rows: pl.DataFrame
     no_split: int
+    kept_apart: int
 
     def describe(self) -> str:
         """One line for people."""
         captioned = self.rows["face"].is_not_null().sum()
         left = f"; {self.no_split:,} without a split are left out" if self.no_split else ""
+        if self.kept_apart:
+            left += f"; {self.kept_apart:,} train and val samples of evaluation sources are left out"
         return f"{self.rows.height:,} samples, {captioned:,} with captions{left}"
 
 
-def select(workspace: Workspace) -> Selection:
+def select(workspace: Workspace, train_on_eval: bool = False) -> Selection:
     """All usable rows that have a split; a simulation takes the captions of its real.
 
     Where several backends captioned a sample, the last one by name counts.
+
+    Args:
+        workspace: an opened workspace.
+        train_on_eval: keep what evaluation sources call train and val, too.
     """
     captions = (
         workspace.captions().unique("sample_id", keep="last").select("sample_id", "face", "environment")
@@ -50,7 +59,10 @@ def select(workspace: Workspace) -> Selection:
         .collect()
     )
     split = rows["split"].fill_null(Split.NONE.value) != Split.NONE.value
-    return Selection(rows.filter(split), int((~split).sum()))
+    placed = rows.filter(split)
+    evaluation = [] if train_on_eval else sorted(evaluation_sources())
+    apart = placed["source"].is_in(evaluation) & (placed["split"] != Split.TEST.value)
+    return Selection(placed.filter(~apart), int((~split).sum()), int(apart.sum()))
 
 
 def read_blob(workspace: Workspace) -> Callable[[dict[str, Any]], bytes]:

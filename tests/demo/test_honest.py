@@ -71,8 +71,9 @@ def separability(root: Path) -> dict[str, float]:
 
 
 def real_share(root: Path, kind: str) -> float:
-    """Share of reals among videos or stills of all trees."""
-    files = [p.relative_to(root) for p in root.rglob(f"*.{kind}")]
+    """Share of reals among videos or stills of the trees that the world is built around."""
+    trees = [root / name for name in ("ff++", "ffhq", "folder", "folder-stills")]
+    files = [p.relative_to(root) for tree in trees for p in tree.rglob(f"*.{kind}")]
     files = [p for p in files if not {"masks", "thumbnails128x128"} & set(p.parts)]
     real = [p for p in files if {"real", "original_sequences", "images1024x1024"} & set(p.parts)]
     return len(real) / len(files)

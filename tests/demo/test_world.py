@@ -114,9 +114,10 @@ def test_own_data_is_described_completely(tree: str) -> None:
 @needs_portraits
 def test_the_summary_counts_what_was_written() -> None:
     summary = small_world()
-    written = [p for p in summary.root.rglob("*") if p.suffix in {".mp4", ".png"}]
-    counted = [p for p in written if not {"masks", "thumbnails128x128"} & set(p.parts)]
-    assert sum(summary.files.values()) == len(counted)
+    for tree in ("ff++", "ffhq", "folder", "folder-stills"):
+        written = [p for p in (summary.root / tree).rglob("*") if p.suffix in {".mp4", ".png"}]
+        counted = [p for p in written if not {"masks", "thumbnails128x128"} & set(p.parts)]
+        assert sum(n for (name, _), n in summary.files.items() if name == tree) == len(counted)
     assert sorted(summary.identities) == ["test", "train", "val"]
     assert not summary.skipped
     assert not summary.notes

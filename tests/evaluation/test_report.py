@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mmidd.evaluation.evaluate import Subject, evaluate_scores
 from mmidd.evaluation.protocol import Level
-from mmidd.evaluation.report import write_report
+from mmidd.evaluation.report import mixture, write_report
 from mmidd.evaluation.results import FIXED_THRESHOLD, Evaluation
 from mmidd.evaluation.scoring import score_splits
 from mmidd.evaluation.tables import load_scores
@@ -137,3 +137,24 @@ def test_the_terminal_table_fits_80_columns(world: tuple[Evaluation, pl.DataFram
 def test_short_drops_only_the_leading_zero() -> None:
     assert [short(v) for v in (0.5, 1.0, 0.0, None)] == [".500", "1.000", ".000", "-"]
     assert np.isclose(float(short(0.1234)), 0.123)
+
+
+def test_the_report_counts_what_the_dataset_holds(
+    tmp_path: Path, world: tuple[Evaluation, pl.DataFrame, FakeSamples]
+) -> None:
+    rows = [
+        ("a", "train", "v1", "REAL", None),
+        ("a", "train", "v1", "REAL", None),
+        ("a", "train", "v2", "FS", None),
+        ("b", "test", "v3", "FR", None),
+        ("a", "train", "s1", "FS", "sbi"),
+    ]
+    entries = pl.DataFrame(rows, ["source", "split", "video_id", "type", "recipe"], orient="row")
+    assert [list(row.values()) for row in mixture(entries)] == [
+        ["a", "train", 2, 2, 1, 0, 0, 0],
+        ["b", "test", 1, 0, 0, 1, 0, 0],
+        ["simulated: sbi", "train", 1, 0, 1, 0, 0, 0],
+    ]
+    html = write_report(tmp_path / "r.html", *world, tmp_path, entries).read_text()
+    assert "<td>simulated: sbi</td><td>train</td>" in html
+    assert "<h2>Data</h2>" not in write_report(tmp_path / "r.html", *world, tmp_path).read_text()

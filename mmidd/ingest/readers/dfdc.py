@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 from mmidd.errors import UsageError
 from mmidd.ingest.base import Expected, Item, Reader, ReadOptions, SourceInfo, Unlisted
+from mmidd.ingest.limit import Limit
 from mmidd.ingest.splits import TRAIN_VAL, derived_split
 from mmidd.ingest.tree import ClipFile, child, clip_files, clip_name, clips, level, subfolders
 from mmidd.schema import ForgeryType, Label, Split
@@ -124,20 +124,17 @@ class Dfdc(Reader):
 
     def items(self) -> Iterator[Item | Unlisted]:
         """Every clip, part by part, then validation and test; `limit_videos` of each label."""
-        left = dict.fromkeys(Label, self.options.limit_videos)
+        limit = Limit(self.options.limit_videos)
         for folder in self._folders:
-            yield from self._folder_items(folder, left)
+            yield from self._folder_items(folder, limit)
 
-    def _folder_items(self, folder: _Folder, left: dict[Label, int | None]) -> Iterator[Item | Unlisted]:
+    def _folder_items(self, folder: _Folder, limit: Limit) -> Iterator[Item | Unlisted]:
         found = clips(level(folder.path, "videos", "frames"))
         entries = self._entries(folder)
         for label in Label:
             own = [clip for clip in found if (e := entries.get(clip_name(clip))) and e.label is label]
-            chosen = list(islice(own, left[label]))
-            for clip in chosen:
+            for clip in limit.take(label.value, own):
                 yield from (self._item(folder, clip_name(clip), file) for file in clip_files(clip))
-            rest = left[label]
-            left[label] = None if rest is None else rest - len(chosen)
         for clip in found:
             if clip_name(clip) not in entries and next(clip_files(clip), None):
                 why = f"the annotation of {folder.path.name} does not name it"

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 from mmidd.errors import UsageError
 from mmidd.ingest.base import Expected, Item, Reader, ReadOptions, SourceInfo, Unlisted
+from mmidd.ingest.limit import Limit
 from mmidd.ingest.tree import IMAGE_SUFFIXES, VIDEO_SUFFIXES, child, media_files, subfolders
 from mmidd.schema import ForgeryType, Label, Media, Split
 
@@ -99,7 +99,7 @@ class DiverseFakeFace(Reader):
 
     @cached_property
     def _folders(self) -> list[_Folder]:
-        found = {}
+        found: dict[str, list[Path]] = {}
         for sub in subfolders(self.root):
             if part := _part(sub.name):
                 found[part] = [*found.get(part, []), *_splits(sub)]
@@ -111,12 +111,10 @@ class DiverseFakeFace(Reader):
 
     def items(self) -> Iterator[Item | Unlisted]:
         """Every crop, part by part; what lies in folders of no part is one entry per folder."""
-        left = dict.fromkeys(PARTS, self.options.limit_videos)
+        limit = Limit(self.options.limit_videos)
         for folder in self._folders:
-            images = list(islice(media_files(folder.path, IMAGE_SUFFIXES), left[folder.part]))
-            rest = left[folder.part]
-            left[folder.part] = None if rest is None else rest - len(images)
-            yield from (self._item(folder, path) for path in images)
+            images = media_files(folder.path, IMAGE_SUFFIXES)
+            yield from (self._item(folder, path) for path in limit.take(folder.part, images))
             for video in media_files(folder.path, VIDEO_SUFFIXES):
                 yield Unlisted(self._relative(video), "DFFD holds crops; cut the video into crops first")
         for sub in subfolders(self.root):
@@ -143,9 +141,9 @@ class DiverseFakeFace(Reader):
             licence=self.info.licence,
             mask=self._relative(mask) if mask else None,
         )
-        return (
-            replace(item, **_shared(folder.part, path.stem)) if kind is _REAL else _of_clips(item, path.stem)
-        )
+        if kind is _REAL:
+            return _of_material(item, folder.part, path.stem)
+        return _of_clips(item, path.stem)
 
     def expected(self) -> Iterator[Expected]:
         """Nothing: no list is known to be official."""
@@ -169,15 +167,15 @@ def _masks(split: Path) -> dict[str, Path]:
     return {path.stem: path for path in media_files(folder, IMAGE_SUFFIXES)} if folder else {}
 
 
-def _shared(part: str, stem: str) -> dict[str, tuple[str, ...]]:
-    """Keys of the material that a real crop was cut from, as far as its name tells."""
+def _of_material(item: Item, part: str, stem: str) -> Item:
+    """With the keys of the material that a real crop was cut from, as far as its name tells."""
     if part == "ffhq" and (match := _FFHQ.search(stem)):
-        return {"overlap_ids": (f"ffhq/{match[1]}",)}
+        return replace(item, overlap_ids=(f"ffhq/{match[1]}",))
     if part == "celeba" and (match := _CELEBA.fullmatch(stem)):
-        return {"overlap_ids": (f"celeba/{match[1]}",)}
+        return replace(item, overlap_ids=(f"celeba/{match[1]}",))
     if part == "youtube" and (match := re.match(r"\d{3}(?!\d)", stem)):
-        return {"overlap_ids": (f"ff++/{match[0]}",), "identity_ids": (f"ff++/{match[0]}",)}
-    return {}
+        return replace(item, overlap_ids=(f"ff++/{match[0]}",), identity_ids=(f"ff++/{match[0]}",))
+    return item
 
 
 def _of_clips(item: Item, stem: str) -> Item:

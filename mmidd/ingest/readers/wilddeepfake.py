@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 from mmidd.errors import UsageError
 from mmidd.ingest.base import Expected, Item, Reader, ReadOptions, SourceInfo, Unlisted
+from mmidd.ingest.limit import Limit
 from mmidd.ingest.tree import clip_files, media_files, natural, subfolders
 from mmidd.schema import ForgeryType, Label, Media, Split
 
@@ -82,12 +82,9 @@ class WildDeepfake(Reader):
 
     def items(self) -> Iterator[Item | Unlisted]:
         """Every tar file, or every sequence of an unpacked one; `limit_videos` of each label."""
-        left = dict.fromkeys(Label, self.options.limit_videos)
+        limit = Limit(self.options.limit_videos)
         for folder in self._folders:
-            videos = list(islice(self._videos(folder), left[folder.label]))
-            rest = left[folder.label]
-            left[folder.label] = None if rest is None else rest - len(videos)
-            for video in videos:
+            for video in limit.take(folder.label.value, self._videos(folder)):
                 yield from video
 
     def _videos(self, folder: _Folder) -> Iterator[list[Item | Unlisted]]:
