@@ -1,4 +1,4 @@
-"""The caption stage: every usable sample is described by a backend."""
+"""The stage that captions with `measured`, which needs no model."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import numpy as np
 import polars as pl
 
 from mmidd.engine import Ledger, Row, Stage, Unit, content_id
-from mmidd.errors import UsageError
 from mmidd.schema import CAPTIONS, SAMPLES
 from mmidd.workspace import Table, Workspace
 
-BACKENDS = ("measured",)
+NAME = "measured"
 
 
 @dataclass(frozen=True)
@@ -30,42 +29,23 @@ class Job:
     crop_matrix: tuple[float, ...] | None
 
 
-def backend(name: str) -> str:
-    """The canonical name of a backend.
-
-    Raises:
-        UsageError: this version has no such backend.
-    """
-    if name not in BACKENDS:
-        raise UsageError(
-            f"captioning backend {name!r} is not in this version; use --vlm {' or '.join(BACKENDS)}"
-        )
-    return name
+def ledger(workspace: Workspace) -> Ledger:
+    """The table of the captions."""
+    return Ledger(workspace.root / "captions" / NAME, CAPTIONS)
 
 
-def ledger(workspace: Workspace, name: str) -> Ledger:
-    """The table of a backend's captions."""
-    return Ledger(workspace.root / "captions" / name, CAPTIONS)
-
-
-def samples(workspace: Workspace) -> pl.DataFrame:
-    """What a caption needs of every usable sample."""
-    columns = ("table", "pack", "offset", "length", "sample_id", "landmarks", "crop_matrix", "sha256")
-    return workspace.samples().select(columns).collect()
-
-
-def units(workspace: Workspace, rows: pl.DataFrame, name: str) -> Iterator[Unit]:
+def units(workspace: Workspace, rows: pl.DataFrame) -> Iterator[Unit]:
     """One unit per sample; its id is a hash of backend and image bytes."""
     for row in rows.iter_rows(named=True):
         sha256, table = row.pop("sha256"), workspace.root / row.pop("table")
         job = Job(table=table, **row)
-        identity = content_id("caption", name, row["sample_id"], sha256)
-        yield Unit(identity, row["sample_id"], job, {"sample_id": row["sample_id"], "backend": name})
+        identity = content_id("caption", NAME, row["sample_id"], sha256)
+        yield Unit(identity, row["sample_id"], job, {"sample_id": row["sample_id"], "backend": NAME})
 
 
-def stage(name: str) -> Stage:
-    """The stage that captions with a backend."""
-    return Stage(f"caption {name}", CAPTIONS, caption)
+def stage() -> Stage:
+    """The stage."""
+    return Stage(f"caption {NAME}", CAPTIONS, caption)
 
 
 def caption(job: Job) -> list[Row]:

@@ -133,38 +133,6 @@ def ingest(
     finish(summary, settings, as_json)
 
 
-def caption(
-    workspace: opt.Workspace = None,
-    vlm: Annotated[str, typer.Option(help="Captioning backend; `measured` needs no model.")] = "measured",
-    workers: opt.Workers = None,
-    time_limit: opt.TimeLimit = 60.0,
-    retry_failed: opt.RetryFailed = False,
-    max_failed: opt.MaxFailed = 0.05,
-    as_json: opt.AsJson = False,
-) -> None:
-    """Describe every sample twice: the face, and its environment.
-
-    Example:
-      mmidd caption --vlm measured
-    """
-    from mmidd.captioning import stage
-
-    home = open_workspace(workspace)
-    backend = stage.backend(vlm)
-    settings = _engine(workers, time_limit, retry_failed, max_failed)
-    say(f"backend {backend}; workspace {home.root}", quiet=as_json)
-    samples = stage.samples(home)
-    summary = run_stage(
-        stage.stage(backend),
-        stage.ledger(home, backend),
-        stage.units(home, samples, backend),
-        settings,
-        reporter(as_json),
-        samples.height,
-    )
-    finish(summary, settings, as_json)
-
-
 def simulate(
     workspace: opt.Workspace = None,
     recipe: Annotated[str, typer.Option(help="Recipe of the forgeries: sbi.")] = "sbi",

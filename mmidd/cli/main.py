@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from mmidd import __version__
-from mmidd.cli import audit, data, demo, detector, models, sources
+from mmidd.cli import audit, caption, data, demo, detector, models, sources
 from mmidd.cli.console import err
 from mmidd.errors import MmiddError
 
@@ -30,7 +30,7 @@ app.add_typer(sources.app, name="sources")
 app.add_typer(models.app, name="models")
 app.command()(data.ingest)
 app.command()(audit.audit)
-app.command()(data.caption)
+app.command()(caption.caption)
 app.command()(data.simulate)
 app.command()(data.shard)
 app.command()(detector.train)

@@ -15,11 +15,10 @@ from typing import Any, TypeVar
 from pebble import ProcessExpired, ProcessPool
 
 from mmidd.engine.threads import single_thread
-from mmidd.engine.units import Row, Unit
+from mmidd.engine.units import Outcome, Row, Unit
 from mmidd.errors import DataError
 from mmidd.schema import Status
 
-Outcome = tuple[Unit, list[Row]]
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.5
@@ -107,7 +106,7 @@ class UnitPool:
         try:
             return settle(_result(future, self._time_limit))
         except DataError as error:
-            return [_failed(error.reason, error.detail)]
+            return [failed(error.reason, error.detail)]
 
 
 def _processes(workers: int, memory_limit: int) -> ProcessPool:
@@ -137,22 +136,28 @@ def settle(rows: list[Row]) -> list[Row]:
         return rows
     reasons = Counter(row.reason for row in rows)
     reason = reasons.most_common(1)[0][0] if reasons else "empty"
-    return [*rows, _failed(reason or "empty", f"none of {len(rows)} items is usable" if rows else "")]
+    return [*rows, failed(reason or "empty", f"none of {len(rows)} items is usable" if rows else "")]
 
 
-def _failed(reason: str, detail: str = "") -> Row:
+def failed(reason: str, detail: str = "") -> Row:
+    """The row of a unit that failed as a whole."""
     return Row({}, Status.FAILED, reason, detail or None)
 
 
 def _run(work: Callable[[Any], list[Row]], payload: Any) -> list[Row]:
     try:
         return work(payload)
-    except DataError as error:
-        return [_failed(error.reason, error.detail)]
-    except MemoryError:
-        return [_failed("out_of_memory")]
-    except Exception as error:  # noqa: BLE001 - the one boundary where any failure becomes a row
-        return [_failed(f"error_{type(error).__name__}", " ".join(str(error).split())[:300])]
+    except Exception as error:  # noqa: BLE001 - the boundary where any failure becomes a row
+        return [failure(error)]
+
+
+def failure(error: BaseException) -> Row:
+    """The row of a unit whose work raised."""
+    if isinstance(error, DataError):
+        return failed(error.reason, error.detail)
+    if isinstance(error, MemoryError):
+        return failed("out_of_memory")
+    return failed(f"error_{type(error).__name__}", " ".join(str(error).split())[:300])
 
 
 def _start_worker(memory_limit: int) -> None:

@@ -57,6 +57,8 @@ class Bar:
         """Move the bar to the summary's counts."""
         elapsed = self._progress.tasks[self._task].elapsed or 0.0
         rate = f"{summary.finished / elapsed:.1f} units/s, {summary.samples / elapsed:.1f} samples/s"
+        if summary.totals and elapsed > 0:
+            rate += f", {sum(summary.totals.values()) / elapsed:,.0f} tokens/s"
         self._progress.update(
             self._task,
             completed=summary.done_before + summary.finished,

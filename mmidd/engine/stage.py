@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from mmidd.engine.ledger import Ledger
 from mmidd.engine.pool import UnitPool
 from mmidd.engine.signals import stop_signals
-from mmidd.engine.units import Row, Stage, Unit
+from mmidd.engine.units import Pool, Row, Stage, Unit
 from mmidd.errors import DataError, MmiddError, TooManyFailures
 from mmidd.schema import Status
 
@@ -52,10 +52,12 @@ class Summary:
     samples: int = 0
     rejected: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    totals: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
-    def plus(self, rows: list[Row]) -> Summary:
-        """The summary after one more unit."""
+    def plus(self, rows: list[Row], columns: tuple[str, ...] = ()) -> Summary:
+        """The summary after one more unit; `columns` are added up in `totals`."""
+        sums = Counter({name: sum(row.columns.get(name) or 0 for row in rows) for name in columns})
         statuses = Counter(row.status for row in rows)
         reasons = Counter(f"{row.status.value}: {row.reason}" for row in rows if row.reason)
         return replace(
@@ -65,6 +67,7 @@ class Summary:
             samples=self.samples + statuses[Status.OK],
             rejected=self.rejected + statuses[Status.REJECTED],
             reasons=self.reasons + reasons,
+            totals=self.totals + sums,
         )
 
     def check(self, max_failed: float) -> None:
@@ -78,7 +81,8 @@ class Summary:
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready dictionary."""
-        return {**asdict(self), "reasons": dict(self.reasons), "seconds": round(self.seconds, 3)}
+        counters = {"reasons": dict(self.reasons), "totals": dict(self.totals)}
+        return {**asdict(self), **counters, "seconds": round(self.seconds, 3)}
 
 
 class Interrupted(MmiddError):
@@ -129,14 +133,14 @@ def run_stage(
                         unit, rows = outcome
                         rows = [_with_defaults(unit, row) for row in rows]
                         buffer.add(unit.unit_id, todo.attempt(unit), rows)
-                        todo.summary = todo.summary.plus(rows)
+                        todo.summary = todo.summary.plus(rows, stage.totals)
                     buffer.flush_if_due()
                     reporter.advance(outcome[0] if outcome else None, todo.summary)
                     if stopped:
                         break
         finally:
             reporter.stop()
-        buffer.flush()
+            buffer.flush()
     if stopped:
         raise Interrupted(
             f"{stage.name}: stopped after {todo.summary.finished} units, all kept; "
@@ -145,7 +149,10 @@ def run_stage(
     return replace(todo.summary, seconds=time.monotonic() - started)
 
 
-def _pool(stage: Stage, options: EngineOptions) -> UnitPool:
+def _pool(stage: Stage, options: EngineOptions) -> Pool:
+    if stage.pool is not None:
+        return stage.pool()
+    assert stage.work is not None
     return UnitPool(
         stage.work,
         workers=options.workers,

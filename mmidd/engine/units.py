@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -56,6 +56,18 @@ class Row:
     blobs: tuple[Blob, ...] = ()
 
 
+Outcome = tuple[Unit, list[Row]]
+
+
+class Pool(Protocol):
+    """Turns units into rows; a context manager, so that nothing is left running."""
+
+    def __enter__(self) -> Pool: ...
+    def __exit__(self, *_: object) -> None: ...
+    def run(self, units: Iterable[Unit]) -> Iterator[Outcome | None]:
+        """Outcomes as they finish, None at least twice a second meanwhile."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """A stage: its table's schema, and the function that runs in the workers.
@@ -65,8 +77,12 @@ class Stage:
         schema: Arrow schema of the rows; begins with `schema.LEDGER`.
         work: picklable function from a unit's payload to its rows. It raises
             `DataError` for data it cannot use; any other exception is a failed unit too.
+        totals: integer columns that the summary adds up.
+        pool: makes what runs the units; None for worker processes that run `work`.
     """
 
     name: str
     schema: pa.Schema
-    work: Callable[[Any], list[Row]]
+    work: Callable[[Any], list[Row]] | None = None
+    totals: tuple[str, ...] = ()
+    pool: Callable[[], Pool] | None = None

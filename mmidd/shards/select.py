@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from mmidd.captioning.stage import NAME as MEASURED
 from mmidd.ingest.base import evaluation_sources
 from mmidd.schema import Split
 from mmidd.workspace import Workspace
@@ -40,14 +41,18 @@ class Selection:
 def select(workspace: Workspace, train_on_eval: bool = False) -> Selection:
     """All usable rows that have a split; a simulation takes the captions of its real.
 
-    Where several backends captioned a sample, the last one by name counts.
+    Where a sample has several captions, a model's go before measured ones, then the last name counts.
 
     Args:
         workspace: an opened workspace.
         train_on_eval: keep what evaluation sources call train and val, too.
     """
+    by_model = (pl.col("backend") != MEASURED).alias("by_model")
     captions = (
-        workspace.captions().unique("sample_id", keep="last").select("sample_id", "face", "environment")
+        workspace.captions()
+        .sort(by_model, "backend")
+        .unique("sample_id", keep="last", maintain_order=True)
+        .select("sample_id", "face", "environment")
     )
     samples = workspace.samples().with_columns(caption_id=pl.col("sample_id"))
     simulated = workspace.simulated().with_columns(caption_id=pl.col("base_id"))
