@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Phrase = Annotated[str, Field(min_length=2, max_length=60)]
-Sentence = Annotated[str, Field(min_length=15, max_length=240)]
+
+def _text(least: int, most: int) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        text = " ".join(text.split())
+        if not least <= len(text) <= most:
+            raise ValueError(f"{len(text)} characters, not {least} to {most}")
+        return text
+
+    return check
+
+
+# Guided decoding follows the patterns, reading only the lengths: xgrammar lets control characters into
+# strings that are bounded by length (mlc-ai/xgrammar#800), and takes no repeat above 128 (#863).
+_PLAIN = "[A-Za-z0-9 ,;:'()-]"
+Phrase = Annotated[
+    str,
+    AfterValidator(_text(2, 60)),
+    Field(json_schema_extra={"pattern": "^[A-Za-z0-9][A-Za-z0-9 ,;:.'()-]{1,59}$"}),
+]
+Sentence = Annotated[
+    str,
+    AfterValidator(_text(15, 240)),
+    Field(json_schema_extra={"pattern": rf"^[A-Z]{_PLAIN}{{13,119}}{_PLAIN}{{0,119}}\.$"}),
+]
 
 
 class _Part(BaseModel):

@@ -55,7 +55,7 @@ def read_answer(text: str, finish: str | None = None) -> Description:
         DataError: `truncated`, `not_json`, `schema`, `verdict_word` or `too_long`.
     """
     try:
-        answer = json.loads(_object(text))
+        answer = json.loads(_object(text), strict=False)
     except ValueError as error:
         reason = "truncated" if finish == "length" else "not_json"
         raise DataError(reason, text[:80]) from error

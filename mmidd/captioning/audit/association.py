@@ -84,7 +84,8 @@ def associations(captioned: Captioned, categories: pl.DataFrame) -> tuple[list[F
 
 def _association(rows: pl.DataFrame, name: str, other: str) -> dict[str, object]:
     known = rows.select(value=name, other=other).drop_nulls()
-    table = known.group_by("value", "other").len().pivot("other", index="value", values="len").fill_null(0)
+    tallied = known.group_by("value", "other").len().sort("value", "other")
+    table = tallied.pivot("other", index="value", values="len", sort_columns=True).fill_null(0)
     counts = table.drop("value").to_numpy()
     found = cramers_v(counts) if known.height else None
     whole: dict[str, object] = {"n": known.height, "values": table.height}
@@ -94,8 +95,8 @@ def _association(rows: pl.DataFrame, name: str, other: str) -> dict[str, object]
 
 
 def _telling(counts: NDArray[np.int64], table: pl.DataFrame) -> str:
-    """The cell that departs furthest from independence, by its Pearson residual."""
+    """The cell that exceeds independence most, by its Pearson residual."""
     expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
-    row, column = divmod(int(np.abs((counts - expected) / np.sqrt(expected)).argmax()), counts.shape[1])
+    row, column = divmod(int(((counts - expected) / np.sqrt(expected)).argmax()), counts.shape[1])
     said, other = table["value"][row], table.columns[1 + column]
     return f"{said} with {other} {counts[row, column]:,} times, {expected[row, column]:,.0f} by chance"

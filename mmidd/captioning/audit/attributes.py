@@ -40,7 +40,8 @@ def names(model: type[BaseModel]) -> dict[str, pl.DataType]:
 def parse(rows: pl.DataFrame, backend: str) -> pl.DataFrame:
     """The attributes of every row: `sample_id`, `fault`, `detail`, and a column per attribute.
 
-    `fault` is null where `facts` is valid, else `facts_missing`, `facts_not_json` or `facts_invalid`.
+    `fault` is null where `facts` is valid; else it is `facts_missing`, `facts_not_json` or
+    `facts_invalid`, and the attributes are null.
     """
     model = schema_of(backend)
     return pl.concat([_parsed(part, model) for part in (rows.clear(), *rows.iter_slices(_SLICE))])

@@ -120,21 +120,20 @@ def _checked(
     progress("texts")
     found = [*failures(captioned), *invalid(captioned, attributes)]
     found += [*lengths(captioned), *verdicts(captioned, attributes)]
-    valid = attributes.filter(pl.col("fault").is_null())
-    told = categories(valid)
+    told = categories(attributes)
     tables: Tables = {}
     progress("associations")
     parts, tables["associations"] = associations(captioned, told)
     found += parts
-    parts, tables["measured"] = measured.agreement(captioned, valid)
+    parts, tables["measured"] = measured.agreement(captioned, attributes)
     found += parts
     progress("duplicates")
     parts, tables["duplicates"] = duplicates(captioned)
     found += parts
     if other is not None:
         progress("agreement")
-        theirs = parse(other.rows, other.backend).filter(pl.col("fault").is_null())
-        parts, tables["agreement"] = agreement.attributes(told, categories(theirs))
+        theirs = categories(parse(other.rows, other.backend))
+        parts, tables["agreement"] = agreement.attributes(told, theirs)
         found += parts
         tables["wording"] = agreement.wording(captioned, other)
     return found, tables

@@ -58,6 +58,7 @@ class Endpoint:
         self._options = options
         self._pressure = Pressure(options.concurrency)
         self._silent_since: float | None = None
+        self._responses = 0
         self._before, self._after = _fixed_parts(model)
 
     async def __aenter__(self) -> Endpoint:
@@ -72,24 +73,28 @@ class Endpoint:
     async def answer(self, request: Request) -> Answer:
         """The model's answer to one request.
 
+        A failed connection counts as a try only if the server answered another request meanwhile: else
+        it is the server that is gone, and everybody waits for it.
+
         Raises:
             DataError: `refused` or `context_overflow`, or `server_error` after all tries.
             ServerLost: no answer from the server for as long as `patience`.
             UsageError: the server does not accept the key, the model or images.
         """
         body = self.body(request)
-        failure = "no answer"
-        for attempt in range(self._options.retries + 1):
+        failure, tries = "no answer", 0
+        while tries <= self._options.retries:
             async with self._pressure:
-                started = time.monotonic()
+                started, others = time.monotonic(), self._responses
                 try:
                     status, headers, content = await self._post(body)
                 except (aiohttp.ClientError, TimeoutError) as error:
-                    failure = _short(error)
+                    failure, headers = _short(error), {}
                     self._check_alive(failure)
-                    status, headers = 0, {}
+                    tries += self._responses > others
                 else:
                     self._silent_since = None
+                    self._responses += 1
                     if status == 200:
                         self._pressure.relax()
                         return read_response(content, time.monotonic() - started)
@@ -98,7 +103,8 @@ class Endpoint:
                         raise refusal(status, _message(content), self._options.url)
                     if status in _BUSY:
                         self._pressure.back_off()
-            await asyncio.sleep(_wait(attempt, headers))
+                    tries += 1
+            await asyncio.sleep(_wait(tries, headers))
         raise DataError("server_error", failure)
 
     async def _post(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:

@@ -60,6 +60,7 @@ class VllmModel:
                 gpu_memory_utilization=memory,
                 enable_prefix_caching=True,
                 limit_mm_per_prompt={"image": 1},
+                structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
             )
         except (RuntimeError, ValueError, OSError) as error:
             raise UsageError(_cannot_load(checkpoint, error)) from error
