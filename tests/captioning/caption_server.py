@@ -52,6 +52,7 @@ class CaptionServer:
     Attributes:
         reply: from (image hash, number of this image's request from 1) to the text of an answer, an HTTP
             status, a float of seconds to wait before a good answer, or None to cut the connection.
+        gone: whether it cuts every connection.
         models: what it says it serves.
         asked: requests by image hash.
         most: requests that were under way at a time.
@@ -59,6 +60,7 @@ class CaptionServer:
     """
 
     reply: Callable[[str, int], str | int | float | None] = lambda image, number: GOOD
+    gone: Callable[[], bool] = lambda: False
     models: tuple[str, ...] = ("Qwen/Qwen2-VL-2B-Instruct",)
     key: str | None = None
     url: str = ""
@@ -85,7 +87,7 @@ class CaptionServer:
             self._now -= 1
 
     async def _answered(self, request: web.Request, image: str) -> web.StreamResponse:
-        said = self.reply(image, self.asked[image])
+        said = None if self.gone() else self.reply(image, self.asked[image])
         if said is None:
             assert request.transport is not None
             request.transport.abort()
@@ -104,8 +106,11 @@ class CaptionServer:
         usage = {"prompt_tokens": 100, "completion_tokens": 50}
         return web.json_response({"choices": [choice], "usage": usage})
 
-    async def list_models(self, _: web.Request) -> web.Response:
+    async def list_models(self, request: web.Request) -> web.Response:
         """The models."""
+        if self.gone():
+            assert request.transport is not None
+            request.transport.abort()
         return web.json_response({"data": [{"id": name} for name in self.models]})
 
 

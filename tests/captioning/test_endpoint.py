@@ -135,6 +135,15 @@ def test_a_server_that_never_recovers_gives_failure_rows(tmp_path: Path) -> None
     assert summary.reasons == {"failed: server_error": 2}
 
 
+def test_one_image_that_breaks_the_connection_fails_alone(tmp_path: Path) -> None:
+    workspace = world(tmp_path, 8)
+    poison = workspace.samples().collect()["sha256"][0]
+    with serving(CaptionServer(lambda image, number: None if image == poison else 0.02)) as server:
+        summary = run(workspace, server, concurrency=2, retries=2)
+    assert (summary.samples, summary.reasons) == (7, {"failed: server_error": 1})
+    assert server.asked[poison] >= 3
+
+
 def test_concurrency_is_bounded_and_halved_when_the_server_is_busy(tmp_path: Path) -> None:
     workspace = world(tmp_path, 40)
     with serving(CaptionServer(lambda image, number: 0.05)) as server:
@@ -198,12 +207,12 @@ def test_a_lost_server_ends_the_run_and_keeps_what_it_answered(tmp_path: Path) -
     workspace = world(tmp_path, 20)
     server = CaptionServer()
     with serving(server):
-        server.reply = lambda image, number: GOOD if server.answered.total() < PREFLIGHT + 8 else None
+        server.gone = lambda: server.answered.total() >= PREFLIGHT + 8
         with pytest.raises(ServerLost, match="run the same command"):
             run(workspace, server, concurrency=2, patience=0.2, retries=50)
     first = rows(workspace)
     assert (first.height, set(first["status"])) == (8, {"ok"})
-    server.reply = lambda image, number: GOOD
+    server.gone = lambda: False
     with serving(server):
         summary = run(workspace, server)
     assert (summary.done_before, summary.samples) == (8, 12)

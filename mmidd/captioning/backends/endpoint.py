@@ -23,6 +23,7 @@ _TRANSIENT = _BUSY | {408, 425, 500, 502, 504}
 _MIME = {b"\x89PNG": b"image/png", b"RIFF": b"image/webp"}
 _LONGEST_WAIT = 30.0
 _IMAGE = "@image@"
+_PROBE = aiohttp.ClientTimeout(total=10.0)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,6 @@ class Endpoint:
         self._options = options
         self._pressure = Pressure(options.concurrency)
         self._silent_since: float | None = None
-        self._responses = 0
         self._before, self._after = _fixed_parts(model)
 
     async def __aenter__(self) -> Endpoint:
@@ -73,8 +73,8 @@ class Endpoint:
     async def answer(self, request: Request) -> Answer:
         """The model's answer to one request.
 
-        A failed connection counts as a try only if the server answered another request meanwhile: else
-        it is the server that is gone, and everybody waits for it.
+        A failed connection counts as a try only if the server still answers something: else it is the
+        server that is gone, and everybody waits for it.
 
         Raises:
             DataError: `refused` or `context_overflow`, or `server_error` after all tries.
@@ -85,16 +85,14 @@ class Endpoint:
         failure, tries = "no answer", 0
         while tries <= self._options.retries:
             async with self._pressure:
-                started, others = time.monotonic(), self._responses
+                started = time.monotonic()
                 try:
                     status, headers, content = await self._post(body)
                 except (aiohttp.ClientError, TimeoutError) as error:
                     failure, headers = _short(error), {}
-                    self._check_alive(failure)
-                    tries += self._responses > others
+                    tries += await self._is_alive(failure)
                 else:
                     self._silent_since = None
-                    self._responses += 1
                     if status == 200:
                         self._pressure.relax()
                         return read_response(content, time.monotonic() - started)
@@ -122,14 +120,24 @@ class Endpoint:
         image = (b"data:", mime, b";base64,", base64.b64encode(request.image))
         return b"".join((drawn.encode(), self._before, *image, self._after))
 
-    def _check_alive(self, failure: str) -> None:
-        now = time.monotonic()
-        self._silent_since = self._silent_since or now
-        if now - self._silent_since > self._options.patience:
-            raise ServerLost(
-                f"{self._options.url} has not answered for {self._options.patience:g} s ({failure}); start "
-                "the server again and run the same command: every caption that arrived is kept"
-            )
+    async def _is_alive(self, failure: str) -> bool:
+        """Whether the server answers anything; it may not for as long as `patience`."""
+        try:
+            async with self._session.get(
+                f"{self._options.url.rstrip('/')}/models", timeout=_PROBE
+            ) as response:
+                await response.read()
+        except (aiohttp.ClientError, TimeoutError):
+            now = time.monotonic()
+            self._silent_since = self._silent_since or now
+            if now - self._silent_since > self._options.patience:
+                raise ServerLost(
+                    f"{self._options.url} has not answered for {self._options.patience:g} s ({failure}); "
+                    "start the server again and run the same command: every caption that arrived is kept"
+                ) from None
+            return False
+        self._silent_since = None
+        return True
 
 
 def _fixed_parts(model: str) -> tuple[bytes, bytes]:
