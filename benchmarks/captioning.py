@@ -87,8 +87,7 @@ def serve(ports: Any) -> None:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        assert site._server is not None
-        ports.put(site._server.sockets[0].getsockname()[1])
+        ports.put(runner.addresses[0][1])
         await asyncio.Event().wait()
 
     asyncio.run(main())

@@ -192,8 +192,9 @@ def _audit(
         return
     out.print(_frame(f"{result.captions:,} captions of {result.samples:,} samples", counts))
     for title, table in result.tables.items():
-        if table.height:
-            out.print(_frame(title, table.head(_SHOWN)))
+        shown = table.filter(pl.col("reviewed") > 0) if "reviewed" in table.columns else table
+        if shown.height:
+            out.print(_frame(title, shown.drop("telling", strict=False).head(_SHOWN)))
     say("\n".join(f"{title}: {path}" for title, path in result.paths.items()))
 
 

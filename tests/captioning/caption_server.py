@@ -126,8 +126,7 @@ def serving(server: CaptionServer, port: int = 0) -> Iterator[CaptionServer]:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
-        assert site._server is not None
-        return int(site._server.sockets[0].getsockname()[1])
+        return int(runner.addresses[0][1])
 
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

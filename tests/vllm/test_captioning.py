@@ -99,7 +99,7 @@ def test_the_demo_is_captioned_though_client_and_server_are_killed(checkpoint: P
 def test_the_offline_engine_answers_a_batch(checkpoint: Path) -> None:
     python = Path(os.environ[EXECUTABLE]).with_name("python")
     environment = os.environ | ENVIRONMENT | {"PYTHONPATH": str(ROOT)}
-    command = [python, "-m", "tests.vllm.offline", str(checkpoint)]
+    command = [str(python), "-m", "tests.vllm.offline", str(checkpoint)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     line = next(line for line in done.stdout.splitlines() if line.startswith("ANSWERS "))

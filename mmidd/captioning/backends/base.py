@@ -65,7 +65,9 @@ class Answer:
 class BatchModel(Protocol):
     """A model in this process that answers many requests at a time."""
 
-    revision: str | None
+    @property
+    def revision(self) -> str | None:
+        """Of the model's weights, None where unknown."""
 
     def answer(self, requests: list[Request]) -> list[Answer]:
         """The answers, in the order of the requests."""
