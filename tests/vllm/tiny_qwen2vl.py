@@ -7,6 +7,7 @@ the model says is noise; that it reads the picture, counts tokens and obeys a gr
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -34,8 +35,6 @@ MERGE = 2
 
 _WORDS = 1000
 _ENDINGS = (".", '"')
-_HIDDEN = 128
-_HEAD = 64
 _PIECES = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -82,15 +81,43 @@ _CHAT_TEMPLATE = """\
 """
 
 
-def write_checkpoint(folder: Path, seed: int = 0) -> Path:
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the two towers; those of the published checkpoints are from their config.json.
+
+    Attributes:
+        hidden, layers, heads, key_heads, intermediate: of the language model.
+        sections: of its rotary embedding: time, height, width; half a head in all.
+        vision: width of the image tower, and its depth and heads.
+        vocabulary: rows of the embedding; None for as many as the tokenizer knows.
+    """
+
+    hidden: int = 128
+    layers: int = 2
+    heads: int = 2
+    key_heads: int = 1
+    intermediate: int = 256
+    sections: tuple[int, int, int] = (8, 12, 12)
+    vision: tuple[int, int, int] = (128, 2, 2)
+    vision_ratio: int = 2
+    vocabulary: int | None = None
+    dtype: str = "float32"
+
+
+TINY = Shape()
+QWEN2_VL_2B = Shape(1536, 28, 12, 2, 8960, (16, 24, 24), (1280, 32, 16), 4, 151936, "bfloat16")
+QWEN2_VL_7B = Shape(3584, 28, 28, 4, 18944, (16, 24, 24), (1280, 32, 16), 4, 152064, "bfloat16")
+
+
+def write_checkpoint(folder: Path, seed: int = 0, shape: Shape = TINY) -> Path:
     """Write the checkpoint into `folder`, the same bytes for the same seed, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
     ids = {token: _id(tokenizer, token) for token in SPECIAL_TOKENS}
-    config = _config(tokenizer.get_vocab_size(), ids)
+    config = _config(shape, shape.vocabulary or tokenizer.get_vocab_size(), ids)
     _write_json(folder / "config.json", config)
-    _write_weights(folder, tokenizer, seed)
+    _write_weights(folder, tokenizer, seed, shape.dtype)
     _write_json(folder / "config.json", config)  # save_pretrained rewrites it in its own version's form
     _write_json(folder / "generation_config.json", _generation_config(ids))
     _write_json(folder / "tokenizer_config.json", _tokenizer_config())
@@ -134,7 +161,7 @@ def _id(tokenizer: Tokenizer, token: str) -> int:
     return found
 
 
-def _config(vocabulary: int, ids: dict[str, int]) -> dict[str, object]:
+def _config(shape: Shape, vocabulary: int, ids: dict[str, int]) -> dict[str, object]:
     return {
         "architectures": ["Qwen2VLForConditionalGeneration"],
         "model_type": "qwen2_vl",
@@ -147,31 +174,31 @@ def _config(vocabulary: int, ids: dict[str, int]) -> dict[str, object]:
         "image_token_id": ids["<|image_pad|>"],
         "video_token_id": ids["<|video_pad|>"],
         "hidden_act": "silu",
-        "hidden_size": _HIDDEN,
+        "hidden_size": shape.hidden,
         "initializer_range": 0.15,
-        "intermediate_size": 2 * _HIDDEN,
+        "intermediate_size": shape.intermediate,
         "max_position_embeddings": 4096,
-        "max_window_layers": 2,
-        "num_attention_heads": _HIDDEN // _HEAD,
-        "num_hidden_layers": 2,
-        "num_key_value_heads": 1,
+        "max_window_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_hidden_layers": shape.layers,
+        "num_key_value_heads": shape.key_heads,
         "rms_norm_eps": 1e-06,
         "rope_theta": 1000000.0,
-        "rope_scaling": {"type": "mrope", "mrope_section": [8, 12, 12]},
+        "rope_scaling": {"type": "mrope", "mrope_section": list(shape.sections)},
         "sliding_window": 4096,
         "tie_word_embeddings": False,
-        "torch_dtype": "float32",
+        "torch_dtype": shape.dtype,
         "use_cache": True,
         "use_sliding_window": False,
         "vision_config": {
-            "depth": 2,
-            "embed_dim": _HIDDEN,
-            "hidden_size": _HIDDEN,
+            "depth": shape.vision[1],
+            "embed_dim": shape.vision[0],
+            "hidden_size": shape.hidden,
             "in_chans": 3,
             "initializer_range": 0.15,
-            "mlp_ratio": 2,
+            "mlp_ratio": shape.vision_ratio,
             "model_type": "qwen2_vl",
-            "num_heads": _HIDDEN // _HEAD,
+            "num_heads": shape.vision[2],
             "patch_size": PATCH,
             "spatial_merge_size": MERGE,
             "spatial_patch_size": PATCH,
@@ -181,23 +208,24 @@ def _config(vocabulary: int, ids: dict[str, int]) -> dict[str, object]:
     }
 
 
-def _write_weights(folder: Path, tokenizer: Tokenizer, seed: int) -> None:
+def _write_weights(folder: Path, tokenizer: Tokenizer, seed: int, dtype: str) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Qwen2VLForConditionalGeneration(Qwen2VLConfig.from_pretrained(folder))
+        config = Qwen2VLConfig.from_pretrained(folder)
+        model = Qwen2VLForConditionalGeneration(config).to(getattr(torch, dtype))
     with torch.no_grad():
-        model.lm_head.weight.mul_(_loudness(tokenizer))
+        model.lm_head.weight.mul_(_loudness(tokenizer, len(model.lm_head.weight)))
     model.save_pretrained(folder)
 
 
-def _loudness(tokenizer: Tokenizer) -> torch.Tensor:
+def _loudness(tokenizer: Tokenizer, rows: int) -> torch.Tensor:
     """A factor for each token's output row, so that noise has words in it and strings come to an end.
 
     The wider a token's scores are spread, the likelier it is drawn: lone bytes are rare, the tokens that
     end a sentence and a JSON string are common.
     """
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    factors = torch.ones(tokenizer.get_vocab_size(), 1)
+    factors = torch.ones(rows, 1)
     factors[[_id(tokenizer, letter) for letter in alphabet]] = 0.1
     factors[[_id(tokenizer, mark) for mark in _ENDINGS]] = 2.5
     return factors
