@@ -88,6 +88,7 @@ def ingest(
     """
     from mmidd.ingest import stage
     from mmidd.ingest.check import check as compare
+    from mmidd.ingest.pin import pin_source
     from mmidd.preprocess.detectors.base import choose_detector, make_detector
 
     said = ReadOptions(
@@ -122,9 +123,11 @@ def ingest(
     chosen = ", ".join(f"{k} {v}" for k, v in values.items())
     say(f"{reader.source} at {reader.root}: {total:,} files; {chosen}; workspace {home.root}", quiet=as_json)
     settings = _engine(workers, time_limit, retry_failed, max_failed, commit_every)
+    table = stage.ledger(home, reader.source)
+    pin_source(table.root, reader.source, said)
     summary = run_stage(
         stage.stage(reader.source),
-        stage.ledger(home, reader.source),
+        table,
         stage.units(reader, spec),
         settings,
         reporter(as_json),

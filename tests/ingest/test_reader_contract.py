@@ -118,3 +118,37 @@ def test_paths_are_stored_in_composed_form(tmp_path: Path) -> None:
     (item,) = items("folder", tmp_path)
     assert item.columns()["src_path"] == "한국 [1]/a.mp4"
     assert (tmp_path / item.path).is_file()
+
+
+def videos(key: str, root: Path) -> set[tuple[str, str, str, str]]:
+    return {(item.video_id, item.pair_id, item.type, item.split) for item in items(key, root)}
+
+
+def test_the_case_of_folder_names_does_not_matter(source: tuple[str, Path]) -> None:
+    """Copies and file systems change it; the `folder` source says itself what its names are."""
+    key, root = source
+    if key == "folder":
+        pytest.skip("its own description names the folders")
+    before = videos(key, root)
+    inner = sorted((p for p in root.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts))
+    for folder in inner:
+        folder.rename(folder.with_name(folder.name.lower()))
+    assert videos(key, root) == before
+
+
+def test_without_annotation_files_it_goes_on_or_says_which_is_missing(source: tuple[str, Path]) -> None:
+    key, root = source
+    for file in list(root.rglob("*")):
+        if file.suffix in {".json", ".csv", ".txt", ".pickle", ".yaml"}:
+            file.unlink()
+    try:
+        found = items(key, root)
+    except UsageError as error:
+        message = str(error)
+        assert "\n" not in message
+        assert any(
+            word in message for word in ("--annotations", "--derive-splits", "--config", "not laid out")
+        )
+    else:
+        assert all(item.label_note or item.split_origin for item in found)
+        assert found
