@@ -27,8 +27,8 @@ import numpy as np
 
 from mmidd.captioning.backends.base import Request, Sampling
 from mmidd.captioning.backends.endpoint import Endpoint, EndpointOptions, open_session
-from mmidd.captioning.catalogue import Checkpoint
-from mmidd.captioning.engines import Engine, start
+from mmidd.captioning.catalogue import Checkpoint, Engine
+from mmidd.captioning.engines import start
 from mmidd.captioning.prompt import clip_length
 from mmidd.captioning.run import Captions
 from mmidd.captioning.select import Choice, choose

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from mmidd.errors import UsageError
+
+
+class Engine(StrEnum):
+    """What runs the model where no server is named; by `ray` as vLLM or `transformers` on every GPU."""
+
+    VLLM = "vllm"
+    TRANSFORMERS = "transformers"
+    RAY = "ray"
+    RAY_TRANSFORMERS = "ray-transformers"
 
 
 @dataclass(frozen=True)

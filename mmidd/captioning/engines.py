@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from mmidd.captioning.answers import AnswerLog
 from mmidd.captioning.backends.endpoint import EndpointOptions
+from mmidd.captioning.catalogue import Engine
 from mmidd.captioning.run import Captions, batch_pool, endpoint_pool
 from mmidd.engine.units import Pool
-
-
-class Engine(StrEnum):
-    """What runs the model where no server is named; by `ray` as vLLM or `transformers` on every GPU."""
-
-    VLLM = "vllm"
-    TRANSFORMERS = "transformers"
-    RAY = "ray"
-    RAY_TRANSFORMERS = "ray-transformers"
 
 
 @dataclass(frozen=True)

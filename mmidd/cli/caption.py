@@ -10,7 +10,7 @@ import polars as pl
 import typer
 from rich.table import Table
 
-from mmidd.captioning.engines import Engine
+from mmidd.captioning.catalogue import Engine
 from mmidd.cli import options as opt
 from mmidd.cli.console import emit, finish, open_workspace, out, reporter, say
 from mmidd.engine import EngineOptions, Summary, run_stage

@@ -17,8 +17,8 @@ import pytest
 
 from mmidd.captioning.backends.base import Answer, Request, Sampling, ServerLost
 from mmidd.captioning.backends.endpoint import Endpoint, EndpointOptions
-from mmidd.captioning.catalogue import Checkpoint
-from mmidd.captioning.engines import Engine, start
+from mmidd.captioning.catalogue import Checkpoint, Engine
+from mmidd.captioning.engines import start
 from mmidd.captioning.run import Captions
 from mmidd.captioning.select import Choice, choose
 from mmidd.engine import EngineOptions, Summary, run_stage

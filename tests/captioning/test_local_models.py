@@ -16,8 +16,8 @@ import pytest
 
 from mmidd.captioning.answers import AnswerLog
 from mmidd.captioning.backends.base import Answer, Request, Sampling
-from mmidd.captioning.catalogue import Checkpoint, resolve
-from mmidd.captioning.engines import Engine, start
+from mmidd.captioning.catalogue import Checkpoint, Engine, resolve
+from mmidd.captioning.engines import start
 from mmidd.captioning.run import Captions, batch_pool
 from mmidd.captioning.select import Choice, choose
 from mmidd.engine import EngineOptions, Stage, Summary, run_stage
