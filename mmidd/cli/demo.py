@@ -123,8 +123,8 @@ def _commands(raw: Path, workspace: Path, frames: int) -> list[list[str]]:
         ["shard", "--target-size", "8", *home],
         ["verify", "--full", *home],
         ["status", *home],
-        ["train", "lnclip", "--preset", "tiny", *home],
-        ["train", "sd2", "--preset", "tiny", *home],
+        ["train", "lnclip", "--preset", "tiny", "--set", "epochs=8", *home],
+        ["train", "sd2", "--preset", "tiny", "--set", "epochs=8", *home],
         ["eval", "lnclip-tiny", *home],
         ["eval", "sd2-tiny", *home],
     ]
