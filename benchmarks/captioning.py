@@ -28,8 +28,8 @@ import numpy as np
 from mmidd.captioning.backends.base import Request, Sampling
 from mmidd.captioning.backends.endpoint import Endpoint, EndpointOptions, open_session
 from mmidd.captioning.catalogue import Checkpoint, Engine
+from mmidd.captioning.clip_length import clip_length
 from mmidd.captioning.engines import start
-from mmidd.captioning.prompt import clip_length
 from mmidd.captioning.run import Captions
 from mmidd.captioning.select import Choice, choose
 from mmidd.engine import Blob, EngineOptions, Ledger, Row, run_stage

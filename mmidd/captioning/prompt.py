@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
 
+from mmidd.captioning.clip_length import clip_length
 from mmidd.captioning.description import Description
 from mmidd.captioning.sentences import leaks
 from mmidd.engine import content_id
@@ -87,15 +87,3 @@ def texts(description: Description) -> list[str]:
     """Every text in a description."""
     attributes = (*description.face.model_dump().values(), *description.environment.model_dump().values())
     return [*attributes, description.face_sentence, description.environment_sentence]
-
-
-def clip_length(text: str) -> int:
-    """Tokens of a text in CLIP's vocabulary, begin and end included."""
-    return len(_tokenizer().encode(text)) + 2
-
-
-@cache
-def _tokenizer() -> Any:
-    from open_clip.tokenizer import SimpleTokenizer
-
-    return SimpleTokenizer()
