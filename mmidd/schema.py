@@ -185,7 +185,9 @@ SIMULATED = pa.schema(
         *_SOURCE,
         pa.field("base_id", pa.string()),
         pa.field("recipe", pa.string()),
+        pa.field("regions", pa.list_(pa.string())),
         pa.field("parameters", pa.string()),
+        pa.field("conversations", pa.list_(pa.struct([("from", pa.string()), ("value", pa.string())]))),
         *_CROP,
         *PLACEMENT,
         pa.field("mask_offset", pa.int64()),
@@ -193,8 +195,9 @@ SIMULATED = pa.schema(
         pa.field("mask_sha256", pa.string()),
     ]
 )
-"""One row per simulated forgery: `base_id` is the real sample it was made from, `parameters`
-the JSON of every drawn value, `mask_*` the 8-bit PNG of the soft mask in the same pack."""
+"""One row per simulated forgery and one per pristine twin: `base_id` is the real sample it was made from,
+`regions` what was forged (none in a twin), `parameters` the JSON of every drawn value, `conversations` a
+dialogue about it as ShareGPT messages, `mask_*` the 8-bit PNG of the soft mask in the same pack."""
 
 SCORES = pa.schema(
     [

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from mmidd.preprocess.blend.landmarks import Points
 from mmidd.preprocess.blend.masks import hull_mask
-from mmidd.preprocess.blend.regions import Points
 from mmidd.preprocess.detectors.base import Pixels
 from mmidd.preprocess.quality import luma, sharpness
 
@@ -70,7 +70,7 @@ def measure(image: Pixels, points: Points | None) -> Facts:
         DataError: `degenerate_hull`: the landmarks enclose nothing of the crop.
     """
     shape = image.shape[:2]
-    face = _ellipse(shape) if points is None else hull_mask(points, "facehull", *shape) > 0.5
+    face = _ellipse(shape) if points is None else hull_mask([points], *shape) > 127
     behind = _background(face, points)
     grey = luma(image).astype(np.float64)
     gradient = np.hypot(cv2.Sobel(grey, cv2.CV_64F, 1, 0), cv2.Sobel(grey, cv2.CV_64F, 0, 1)) / 8

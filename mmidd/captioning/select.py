@@ -8,9 +8,20 @@ import polars as pl
 
 from mmidd.engine import content_id
 from mmidd.errors import UsageError
+from mmidd.where import matching
 from mmidd.workspace import Workspace
 
-_NEEDED = ("table", "pack", "offset", "length", "sample_id", "landmarks", "crop_matrix", "sha256")
+_NEEDED = (
+    "table",
+    "pack",
+    "offset",
+    "length",
+    "sample_id",
+    "landmarks",
+    "landmark_scheme",
+    "crop_matrix",
+    "sha256",
+)
 
 
 @dataclass(frozen=True)
@@ -35,10 +46,8 @@ def choose(workspace: Workspace, choice: Choice) -> pl.DataFrame:
     Raises:
         UsageError: the condition or the order cannot be read, or no sample is left.
     """
-    rows = workspace.samples()
+    rows = matching(workspace.samples(), choice.where)
     try:
-        if choice.where:
-            rows = rows.filter(pl.sql_expr(choice.where))
         if choice.order:
             rows = rows.sort(*choice.order, "sample_id")
         chosen = rows.select(_NEEDED).collect()

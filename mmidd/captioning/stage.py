@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from mmidd.engine import Ledger, Row, Stage, Unit, content_id
@@ -26,6 +25,7 @@ class Job:
     length: int
     sample_id: str
     landmarks: tuple[float, ...] | None
+    landmark_scheme: str | None
     crop_matrix: tuple[float, ...] | None
 
 
@@ -56,13 +56,11 @@ def caption(job: Job) -> list[Row]:
     """
     from mmidd.captioning.measured import measure
     from mmidd.captioning.sentences import describe
-    from mmidd.preprocess.blend.regions import to_crop
+    from mmidd.preprocess.blend.landmarks import crop_marks
     from mmidd.preprocess.crop import decode_image
 
     image = decode_image(Table(job.table, SAMPLES).read(job.pack, job.offset, job.length))
-    points = None
-    if job.landmarks and job.crop_matrix:
-        points = to_crop(np.reshape(job.landmarks, (-1, 2)), np.reshape(job.crop_matrix, (2, 3)))
+    points = crop_marks(vars(job)).points if job.landmarks else None
     facts = measure(image, points)
     texts = describe(facts, job.sample_id)
     return [Row({"face": texts.face, "environment": texts.environment, "facts": facts.model_dump_json()})]

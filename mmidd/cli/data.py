@@ -138,8 +138,11 @@ def ingest(
 
 def simulate(
     workspace: opt.Workspace = None,
-    recipe: Annotated[str, typer.Option(help="Recipe of the forgeries: sbi.")] = "sbi",
+    recipe: Annotated[str, typer.Option(help="sbi, regional, regional-alpha or regional-poisson.")] = "sbi",
     per_real: Annotated[int, typer.Option(min=1, help="Forgeries per real sample.")] = 1,
+    where: Annotated[
+        str | None, typer.Option(help="SQL condition on the columns of the real training samples.")
+    ] = None,
     preview: Annotated[int | None, typer.Option(min=1, help="Only draw a contact sheet of so many.")] = None,
     seed: opt.Seed = 0,
     workers: opt.Workers = None,
@@ -148,25 +151,31 @@ def simulate(
     max_failed: opt.MaxFailed = 0.05,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Blend every real training face into itself: forgeries with exact masks.
+    """Blend every real training face into itself: forgeries with masks and dialogue.
+
+    Recipe `sbi` forges the whole face, `regional` one to three named regions of it, softly
+    or by Poisson's equation. Look at a few with --preview first.
 
     Examples:
       mmidd simulate --preview 6
       mmidd simulate --recipe sbi --per-real 2
+      mmidd simulate --recipe regional --where "source = 'ffhq'"
     """
     from mmidd.preprocess import simulation
+    from mmidd.preprocess.simulate import check_recipe
 
+    name = check_recipe(recipe)
     home = open_workspace(workspace)
-    reals = simulation.real_samples(home)
+    reals = simulation.real_samples(home, where)
     if preview:
-        path = simulation.preview(home, reals, recipe, preview, seed)
+        path = simulation.preview(home, reals, name, preview, seed)
         emit({"sheet": str(path)}) if as_json else say(f"contact sheet: {path}")
         return
     settings = _engine(workers, time_limit, retry_failed, max_failed)
     summary = run_stage(
-        simulation.stage(recipe),
-        simulation.ledger(home, recipe),
-        simulation.units(home, reals, recipe, per_real, seed),
+        simulation.stage(name),
+        simulation.ledger(home, name),
+        simulation.units(home, reals, name, per_real, seed),
         settings,
         reporter(as_json),
         reals.height * per_real,

@@ -54,6 +54,10 @@ class TrainView:
         """Say that a step was not finite."""
         self._progress.console.print(f"[yellow]step {step} skipped: not finite ({skipped} in all)")
 
+    def on_unusable(self, count: int, why: str) -> None:
+        """Say which samples are left out."""
+        self._progress.console.print(f"[yellow]left out: {count:,} samples: {why}", highlight=False)
+
     def on_validation(self, epoch: int, metrics: Mapping[str, float], is_best: bool) -> None:
         """Print an epoch's validation."""
         values = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())

@@ -95,9 +95,9 @@ def encode_image(crop: Pixels, spec: PreprocessSpec) -> bytes:
     return encoded.tobytes()
 
 
-def encode_mask(mask: Floats) -> bytes:
-    """Encode a soft mask, float (H, W) in [0, 1], as 8-bit grey PNG."""
-    _, encoded = cv2.imencode(".png", np.rint(255 * np.clip(mask, 0, 1)).astype(np.uint8))
+def encode_mask(mask: NDArray[np.uint8]) -> bytes:
+    """Encode a soft mask, uint8 (H, W), as grey PNG."""
+    _, encoded = cv2.imencode(".png", mask)
     return encoded.tobytes()
 
 

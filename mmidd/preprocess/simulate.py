@@ -1,15 +1,18 @@
-"""One simulated forgery of one sample, always the same for the same seed, sample and number."""
+"""One simulated forgery of one sample, always the same for the same recipe, seed, sample and number."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
+import json
 
 import numpy as np
 
-from mmidd.preprocess.blend.regions import Points
-from mmidd.preprocess.blend.sbi import Blend, self_blend
+from mmidd.errors import DataError, UsageError
+from mmidd.preprocess.blend.landmarks import FaceMarks
+from mmidd.preprocess.blend.recipe import RECIPES, Parameters, RecipeName
+from mmidd.preprocess.blend.render import Blend, draw_blend
 from mmidd.preprocess.detectors.base import Pixels
+from mmidd.schema import ForgeryType
 
 
 def generator(seed: int, sample_id: str, k: int) -> np.random.Generator:
@@ -18,10 +21,44 @@ def generator(seed: int, sample_id: str, k: int) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
-def simulate_sample(crop: Pixels, points: Points, seed: int, sample_id: str, k: int) -> Blend:
-    """The k-th self-blended image of a sample; see `self_blend`.
+def simulate_sample(
+    crop: Pixels, marks: FaceMarks, recipe: RecipeName, seed: int, sample_id: str, k: int
+) -> Blend:
+    """The k-th forgery of a sample before the final augmentation; see `draw_blend`."""
+    return draw_blend(crop, marks, recipe, generator(seed, sample_id, k))
 
-    Its parameters hold `seed` and `k` too, so that a row alone is enough to draw it again.
+
+def to_json(drawn: Parameters, seed: int, k: int) -> str:
+    """What a row stores of a forgery: every drawn value, and the seed and number that gave them."""
+    values = {"seed": seed, "k": k, **drawn.model_dump(mode="json", exclude_none=True)}
+    return json.dumps(values, sort_keys=True)
+
+
+def from_json(text: str) -> Parameters:
+    """What `render` needs to draw a stored forgery again.
+
+    Raises:
+        DataError: `parameters`: the text is not what `to_json` writes.
     """
-    drawn = self_blend(crop, points, generator(seed, sample_id, k))
-    return dataclasses.replace(drawn, parameters={"seed": seed, "k": k, **drawn.parameters})
+    try:
+        values = json.loads(text)
+        return Parameters.model_validate({name: values[name] for name in values if name not in ("seed", "k")})
+    except (ValueError, TypeError) as error:
+        raise DataError("parameters", str(error).splitlines()[0]) from error
+
+
+def forgery_type(recipe: RecipeName) -> ForgeryType:
+    """FS where the whole face is blended, FE where regions are."""
+    return ForgeryType.FS if recipe == "sbi" else ForgeryType.FE
+
+
+def check_recipe(recipe: str) -> RecipeName:
+    """The recipe of that name.
+
+    Raises:
+        UsageError: there is not.
+    """
+    for name in RECIPES:
+        if name == recipe:
+            return name
+    raise UsageError(f"unknown recipe {recipe!r}; choose from {', '.join(RECIPES)}")

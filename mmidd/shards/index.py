@@ -31,6 +31,7 @@ LABEL_COLUMNS = (
     "identity_ids",
     "frame_index",
     "face_index",
+    "landmark_scheme",
 )
 """Columns of schema.SAMPLES repeated in `samples.parquet`, so that plans need no tar."""
 

@@ -61,6 +61,10 @@ class ShardDataset:
         """Keys and label columns, one row per sample, in the order of the indices."""
         return pl.DataFrame(self._entries.drop_columns(list(_SPAN)))
 
+    def at(self, epoch: int) -> ShardDataset:
+        """The samples, which are the same in every epoch."""
+        return self
+
     def __len__(self) -> int:
         return int(self._entries.num_rows)
 

@@ -34,13 +34,14 @@ STATE = "state/last.pt"
 
 @dataclass
 class Progress:
-    """Where a run stands; `batch` is the next batch of `epoch`."""
+    """Where a run stands; `batch` is the next batch of `epoch`, `unusable` counts samples."""
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
     bad_in_a_row: int = 0
     skipped: int = 0
+    unusable: int = 0
     best: tuple[float, float] = (-1.0, -1.0)
     best_epoch: int = -1
 

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mmidd.errors import UsageError
+from mmidd.preprocess.blend.recipe import RecipeName
 from mmidd.schema import Simulated
 
 
@@ -108,7 +109,9 @@ class TrainConfig(_Frozen):
     `trainable` says which backbone weights learn: `layernorm` (affine terms of the vision
     tower), `lora` or `all`. `batch` is what the losses see; `micro_batch` is what passes
     the encoders at once (features are cached, so the gradient is that of the whole batch).
-    `simulated` says whether training sees the self-blended forgeries among the shards.
+    `simulated` says whether training sees the self-blended forgeries among the shards. With `online`,
+    training and validation see real samples alone, each with a forgery of one of these recipes, drawn anew
+    in every epoch of training; the fakes among the shards are left for the evaluation.
     """
 
     backbone: Backbone
@@ -117,6 +120,7 @@ class TrainConfig(_Frozen):
     augment: Augment = Augment()
     balance: Literal["none", "label", "type", "pair"] = "none"
     simulated: Simulated = Simulated.EXCLUDE
+    online: tuple[RecipeName, ...] = ()
     batch: int = Field(ge=2)
     micro_batch: int = Field(ge=1)
     epochs: int = Field(ge=1)
@@ -132,6 +136,12 @@ class TrainConfig(_Frozen):
         shape = self.backbone.shape
         if shape and shape.stem == "conv" and self.micro_batch < self.batch:
             raise ValueError("stem=conv normalises over the batch; set micro_batch to batch")
+        return self
+
+    @model_validator(mode="after")
+    def _one_kind_of_simulation(self) -> Self:
+        if self.online and self.simulated is not Simulated.EXCLUDE:
+            raise ValueError("online draws its own forgeries; leave simulated at exclude")
         return self
 
 
@@ -219,7 +229,15 @@ def load_preset(method: str, preset: str) -> TrainConfig:
             if p.name.startswith(f"{method}-")
         )
         raise UsageError(f"{method} has no preset {preset!r}; choose from {', '.join(names)}")
-    return _validate(METHODS[method], yaml.safe_load(entry.read_text(encoding="utf-8")))
+    return _validate(METHODS[method], _preset_data(method, preset))
+
+
+def _preset_data(method: str, preset: str) -> dict[str, Any]:
+    """The settings of a preset; `extends` names another preset of the method, whose settings it changes."""
+    entry = resources.files("mmidd.training.presets") / f"{method}-{preset}.yaml"
+    data: dict[str, Any] = yaml.safe_load(entry.read_text(encoding="utf-8"))
+    base = data.pop("extends", None)
+    return data if base is None else {**_preset_data(method, base), **data}
 
 
 def load_config(path: Path) -> TrainConfig:

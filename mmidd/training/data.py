@@ -6,46 +6,24 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mmidd.errors import UsageError
+from mmidd.errors import DataError, UsageError
 from mmidd.schema import ForgeryType, Label, Split
 from mmidd.shards.pairs import PairedPlan
 from mmidd.shards.plan import EpochPlan, balance_groups
 from mmidd.shards.stream import ShardDataset
 from mmidd.training.augment import augment, resize, sample_generator
 from mmidd.training.config import TrainConfig
+from mmidd.training.online import OnlineSamples
+from mmidd.training.samples import Sample, Samples
 
 NO_CAPTIONS = "the method needs captions, and the shards lack them; run `mmidd caption`, then `mmidd shard`"
-
-
-class Sample(Protocol):
-    """One crop: key, RGB image (H, W, 3) uint8, and its manifest row with captions."""
-
-    @property
-    def key(self) -> str: ...  # noqa: D102
-    @property
-    def image(self) -> NDArray[np.uint8]: ...  # noqa: D102
-    @property
-    def row(self) -> dict[str, Any]: ...  # noqa: D102
-
-
-class Samples(Protocol):
-    """Random access to the samples of one split; `rows` has one row per sample, in order."""
-
-    @property
-    def split(self) -> Split: ...  # noqa: D102
-    @property
-    def rows(self) -> pl.DataFrame: ...  # noqa: D102
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> Sample: ...
 
 
 class TrainingData:
@@ -70,6 +48,11 @@ class TrainingData:
         self.train = train
         self.val = val
 
+    @property
+    def left_out(self) -> int:
+        """Reals that cannot be blended online for want of landmarks."""
+        return sum(s.left_out for s in (self.train, self.val) if isinstance(s, OnlineSamples))
+
     def require_captions(self) -> None:
         """Check that the first training sample is captioned.
 
@@ -90,7 +73,10 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples side by side: images (B, S, S, 3) uint8; label and type (B,) int64."""
+    """Samples side by side: images (B, S, S, 3) uint8; label and type (B,) int64.
+
+    `unusable` says of every sample that is missing from the batch why.
+    """
 
     images: Tensor
     label: Tensor
@@ -99,12 +85,14 @@ class Batch:
     environment_caption: tuple[str | None, ...]
     sample_id: tuple[str, ...]
     video_id: tuple[str, ...]
+    unusable: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, part: slice) -> Batch:
-        return Batch(**{name: value[part] for name, value in vars(self).items()})
+        fields = {name: value[part] for name, value in vars(self).items() if name != "unusable"}
+        return Batch(**fields, unusable=self.unusable)
 
     def to(self, device: torch.device) -> Batch:
         """The batch with its tensors on a device."""
@@ -115,7 +103,7 @@ class Batch:
 
 def train_batches(data: TrainingData, config: TrainConfig, epoch: int, start: int) -> Iterator[Batch]:
     """Augmented batches of an epoch from batch number `start` on; the last may be smaller."""
-    dataset = _Augmented(data.train, config, epoch, image_size(config))
+    dataset = _Augmented(data.train.at(epoch), config, epoch, image_size(config))
     batches = enumerate(_plan(data, config, epoch).batches(start), start)
     return _load(dataset, [[(number, i) for i in batch] for number, batch in batches], config.workers)
 
@@ -146,12 +134,14 @@ def image_size(config: TrainConfig) -> int:
 
 def open_data(shards_dir: Path, config: TrainConfig) -> TrainingData:
     """The training and validation splits of a folder of shards."""
-    train = ShardDataset(shards_dir, Split.TRAIN, config.simulated)
-    return TrainingData(train, ShardDataset(shards_dir, Split.VAL))
+    train, val = ShardDataset(shards_dir, Split.TRAIN, config.simulated), ShardDataset(shards_dir, Split.VAL)
+    if not config.online:
+        return TrainingData(train, val)
+    return TrainingData(*(OnlineSamples(part, config.online, config.seed) for part in (train, val)))
 
 
 _Key = tuple[int, int]  # number of the batch, index of the sample
-_Item = tuple[NDArray[np.uint8], Sample]
+_Item = tuple[NDArray[np.uint8], Sample] | str  # or why the sample cannot be used
 
 
 class _Augmented(Dataset[_Item]):
@@ -160,7 +150,10 @@ class _Augmented(Dataset[_Item]):
 
     def __getitem__(self, key: _Key) -> _Item:
         batch, index = key
-        sample = self.samples[index]
+        try:
+            sample = self.samples[index]
+        except DataError as error:
+            return str(error)
         rng = sample_generator(self.config.seed, self.epoch, batch, sample.key)
         return resize(augment(sample.image, self.config.augment, rng), self.size), sample
 
@@ -170,7 +163,10 @@ class _Plain(Dataset[_Item]):
         self.samples, self.size = samples, size
 
     def __getitem__(self, key: _Key) -> _Item:
-        sample = self.samples[key[1]]
+        try:
+            sample = self.samples[key[1]]
+        except DataError as error:
+            return str(error)
         return resize(sample.image, self.size), sample
 
 
@@ -185,13 +181,17 @@ def _load(dataset: Dataset[_Item], batches: list[list[_Key]], workers: int) -> I
 
 
 def _collate(items: list[_Item]) -> Batch:
-    rows = [sample.row for _, sample in items]
+    usable = [item for item in items if not isinstance(item, str)]
+    if not usable:
+        raise DataError("unusable_batch", f"none of its {len(items)} samples can be used: {items[0]}")
+    rows = [sample.row for _, sample in usable]
     return Batch(
-        images=torch.from_numpy(np.stack([image for image, _ in items])),
+        images=torch.from_numpy(np.stack([image for image, _ in usable])),
         label=torch.tensor([int(row["label"] == Label.FAKE) for row in rows]),
         type=torch.tensor([ForgeryType(row["type"]).index for row in rows]),
         face_caption=tuple(row.get("face") for row in rows),
         environment_caption=tuple(row.get("environment") for row in rows),
-        sample_id=tuple(sample.key for _, sample in items),
-        video_id=tuple(row["video_id"] or sample.key for (_, sample), row in zip(items, rows, strict=True)),
+        sample_id=tuple(sample.key for _, sample in usable),
+        video_id=tuple(row["video_id"] or sample.key for (_, sample), row in zip(usable, rows, strict=True)),
+        unusable=tuple(item for item in items if isinstance(item, str)),
     )

@@ -33,6 +33,7 @@ class TrainResult:
         run_dir: the run's folder.
         steps: steps done so far, of `total_steps`.
         skipped: steps without an update because loss or gradient were not finite.
+        unusable: samples left out because they were damaged or could not be blended.
         best_epoch: epoch of the kept weights, from 0; -1 before the first validation.
         video_auc: its video AUC on the validation split; nan before the first validation.
         interrupted: stopped by a signal; the state is saved and the run can be resumed.
@@ -42,6 +43,7 @@ class TrainResult:
     steps: int
     total_steps: int
     skipped: int
+    unusable: int
     best_epoch: int
     video_auc: float
     interrupted: bool
@@ -82,6 +84,8 @@ class Loop:
         device = str(self.fabric.device)
         self.reporter.on_start(self.total, self.progress.step, trained, everything, device)
         self.log = Log(self.run_dir)
+        if self.data.left_out:
+            self.reporter.on_unusable(self.data.left_out, "reals without landmarks to blend along")
         try:
             with stop_signals() as stopped:
                 while self.progress.step < self.total and not stopped:
@@ -107,6 +111,10 @@ class Loop:
 
     def _step(self, batch: Batch) -> None:
         progress, config = self.progress, self.config
+        for why in batch.unusable:
+            progress.unusable += 1
+            self.reporter.on_unusable(1, why)
+            self.log.write_unusable(progress.step, why)
         factor = lr_factor(progress.step, self.total, self.per_epoch, config.optim)
         for group, top in zip(self.optimiser.param_groups, self.top_lrs, strict=True):
             group["lr"] = top * factor
@@ -177,6 +185,7 @@ class Loop:
             steps=progress.step,
             total_steps=self.total,
             skipped=progress.skipped,
+            unusable=progress.unusable,
             best_epoch=progress.best_epoch,
             video_auc=progress.best[0] if progress.best_epoch >= 0 else float("nan"),
             interrupted=interrupted,

@@ -25,6 +25,9 @@ class Reporter(Protocol):
     def on_skipped(self, step: int, skipped: int) -> None:
         """A step was skipped because loss or gradient were not finite; `skipped` in all."""
 
+    def on_unusable(self, count: int, why: str) -> None:
+        """So many samples are left out."""
+
     def on_validation(self, epoch: int, metrics: Mapping[str, float], is_best: bool) -> None:
         """An epoch was validated."""
 
@@ -41,6 +44,9 @@ class SilentReporter:
         """Do nothing."""
 
     def on_skipped(self, step: int, skipped: int) -> None:
+        """Do nothing."""
+
+    def on_unusable(self, count: int, why: str) -> None:
         """Do nothing."""
 
     def on_validation(self, epoch: int, metrics: Mapping[str, float], is_best: bool) -> None:
@@ -60,15 +66,22 @@ class Log:
 
     def write(self, event: str, step: int, values: Mapping[str, float]) -> None:
         """One line and one point per value; `event` is the prefix, such as train or val."""
+        self._line({"event": event, "step": step, **values})
+        for name, value in values.items():
+            self._board.add_scalar(f"{event}/{name}", value, step)
+
+    def write_unusable(self, step: int, why: str) -> None:
+        """One line for a sample that was left out."""
+        self._line({"event": "unusable", "step": step, "why": why})
+
+    def _line(self, content: Mapping[str, object]) -> None:
         try:
-            self._file.write(json.dumps({"event": event, "step": step, **values}) + "\n")
+            self._file.write(json.dumps(content) + "\n")
             self._file.flush()
         except OSError as error:
             raise StorageError(
                 f"cannot write {self._file.name}: {error.strerror}; free space and resume"
             ) from error
-        for name, value in values.items():
-            self._board.add_scalar(f"{event}/{name}", value, step)
 
     def close(self) -> None:
         """Close both logs."""

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from mmidd.training.data import Samples, eval_batches
+from mmidd.training.data import eval_batches
+from mmidd.training.samples import Samples
 from mmidd.training.tasks.base import Task
 
 

@@ -51,6 +51,9 @@ class MemorySamples:
         columns = ("key", "label", "type", "video_id", "pair_id", "frame_index")
         self.rows = pl.DataFrame([{name: sample.row[name] for name in columns} for sample in self.samples])
 
+    def at(self, epoch: int) -> MemorySamples:
+        return self
+
     def __len__(self) -> int:
         return len(self.samples)
 

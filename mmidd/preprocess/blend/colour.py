@@ -1,6 +1,6 @@
-"""Colour and frequency transforms of SBI on uint8 RGB images, every value drawn from one generator.
+"""Changes of colour and frequency on uint8 RGB images, as the recipes draw them.
 
-Ranges as in mapooon/SelfBlendedImages utils/sbi.py. Each function returns the image and what was drawn.
+The operations are those of mapooon/SelfBlendedImages utils/sbi.py.
 """
 
 from __future__ import annotations
@@ -9,36 +9,36 @@ from typing import Any
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
+from mmidd.preprocess.blend.recipe import Change, Three
 from mmidd.preprocess.detectors.base import Pixels
 
-Drawn = dict[str, Any]
 
-_RGB_SHIFT, _RGB_P = 20.0, 0.3
-_HSV_SHIFT = 0.3
-_LIGHT = 0.1
-_SHARPEN_ALPHA, _SHARPEN_LIGHTNESS = (0.2, 0.5), (0.5, 1.0)
-
-
-def statistics_shift(image: Pixels, rng: np.random.Generator) -> tuple[Pixels, Drawn]:
-    """RGB shift (p 0.3), HSV shift, brightness and contrast, then downscaling or sharpening."""
-    drawn: Drawn = {}
-    if rng.random() < _RGB_P:
-        drawn["rgb_shift"] = [float(v) for v in rng.uniform(-_RGB_SHIFT, _RGB_SHIFT, 3)]
-        image = shift_rgb(image, drawn["rgb_shift"])
-    drawn["hsv_shift"] = [float(v) for v in rng.uniform(-_HSV_SHIFT, _HSV_SHIFT, 3)]
-    image = shift_hsv(image, drawn["hsv_shift"])
-    drawn["contrast"], drawn["brightness"] = (float(v) for v in rng.uniform(-_LIGHT, _LIGHT, 2))
-    image = brighten(image, drawn["contrast"], drawn["brightness"])
-    if rng.random() < 0.5:
-        drawn["downscale"] = int(rng.choice([2, 4]))
-        return downscale(image, drawn["downscale"]), drawn
-    drawn["sharpen"] = [float(rng.uniform(*_SHARPEN_ALPHA)), float(rng.uniform(*_SHARPEN_LIGHTNESS))]
-    return sharpen(image, *drawn["sharpen"]), drawn
+def apply(image: Pixels, change: Change) -> Pixels:
+    """The changed image; the image itself where there is no change."""
+    if change.rgb is not None:
+        image = shift_rgb(image, change.rgb)
+    if change.hsv is not None:
+        image = shift_hsv(image, change.hsv)
+    if change.light is not None:
+        image = brighten(image, *change.light)
+    if change.downscale is not None:
+        image = downscale(image, change.downscale)
+    if change.sharpen is not None:
+        image = sharpen(image, *change.sharpen)
+    if change.jpeg is not None:
+        image = compress(image, change.jpeg)
+    return image
 
 
-def shift_hsv(image: Pixels, shift: list[float]) -> Pixels:
+def shift_rgb(image: Pixels, shift: Three) -> Pixels:
+    """Add to red, green and blue, in grey levels."""
+    return np.asarray(cv2.add(image, np.array([*shift, 0.0])), dtype=np.uint8)
+
+
+def shift_hsv(image: Pixels, shift: Three) -> Pixels:
     """Add to hue (0..179, cyclic), saturation and value (0..255) and cut to integers.
 
     SBI gives its limits as 0.3, which on uint8 lowers a channel by one or leaves it.
@@ -50,15 +50,10 @@ def shift_hsv(image: Pixels, shift: list[float]) -> Pixels:
     return np.asarray(cv2.cvtColor(shifted, cv2.COLOR_HSV2RGB), dtype=np.uint8)
 
 
-def shift_rgb(image: Pixels, shift: list[float]) -> Pixels:
-    """Add to red, green and blue, in grey levels."""
-    return _looked_up(image, _rounded(np.arange(256)[:, None] + np.asarray(shift)))
-
-
 def brighten(image: Pixels, contrast: float, brightness: float) -> Pixels:
     """Multiply by 1 + contrast, then add brightness x 255."""
-    table = np.arange(256)[:, None] * (1 + contrast) + 255 * brightness
-    return _looked_up(image, _rounded(np.repeat(table, 3, axis=1)))
+    table = _rounded(np.arange(256) * (1 + contrast) + 255 * brightness)
+    return np.asarray(cv2.LUT(image, table), dtype=np.uint8)
 
 
 def downscale(image: Pixels, factor: int) -> Pixels:
@@ -73,6 +68,12 @@ def sharpen(image: Pixels, alpha: float, lightness: float) -> Pixels:
     kernel = np.full((3, 3), -alpha, np.float32)
     kernel[1, 1] = (1 - alpha) + alpha * (8 + lightness)
     return np.asarray(cv2.filter2D(image, -1, kernel), dtype=np.uint8)
+
+
+def compress(image: Pixels, quality: int) -> Pixels:
+    """Through JPEG with halved colour resolution."""
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=quality, colorsubsampling="420")
+    return np.asarray(simplejpeg.decode_jpeg(data), dtype=np.uint8)
 
 
 def _looked_up(image: Any, table: Pixels) -> Pixels:

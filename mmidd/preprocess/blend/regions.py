@@ -1,21 +1,22 @@
-"""The 68-point landmark scheme (300-W) and the hulls that self-blended images are cut along.
+"""What can be cut out of a face: the hulls of self-blended images, and named facial regions.
 
-The four families are those that SBI (Shiohara and Yamasaki, CVPR 2022) draws from: each is a union
-of convex hulls of landmark groups.
+Everything is defined once, on the 68 iBUG points; `blend.landmarks` brings other schemes there.
+Left and right are the subject's: points 36-41 are the right eye, on the left of the image.
+
+The hulls are those that SBI (Shiohara and Yamasaki, CVPR 2022) takes from Face X-ray. The named regions are
+mmidd's own: Face X-ray's parts of the same names reach from brow to chin, so that a text which
+names them would say "right eye" of half a face.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import chain
+from functools import cache
+from itertools import chain, combinations
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from mmidd.preprocess.blend.landmarks import FaceMarks, Points
 
-Points = NDArray[np.float64]
 Group = tuple[int, ...]
-
-COUNT = 68
 
 
 def _group(*parts: range | int) -> Group:
@@ -23,6 +24,7 @@ def _group(*parts: range | int) -> Group:
 
 
 JAW, BROWS, MOUTH = range(17), range(17, 27), range(48, 68)
+ALL = _group(range(68))
 _RIGHT_EYE_TO_BROW = ((17, None), (18, 36), (19, 37), (20, 38), (21, 39))
 _LEFT_EYE_TO_BROW = ((22, 42), (23, 43), (24, 44), (25, 45), (26, None))
 
@@ -41,7 +43,6 @@ _COMPONENTS = (
     _group(range(22, 27), 27, range(31, 36), 8),
     _group(range(27, 36)),
 )
-_FACE_HULL = (_group(range(COUNT)),)
 
 
 def _as_they_are(points: Points) -> Points:
@@ -64,12 +65,52 @@ HULLS: dict[str, tuple[tuple[Group, ...], Callable[[Points], Points]]] = {
     "dfl_full": (_DFL_FULL, _as_they_are),
     "extended": (_DFL_FULL, _raised_brows),
     "components": (_COMPONENTS, _as_they_are),
-    "facehull": (_FACE_HULL, _as_they_are),
+    "facehull": ((ALL,), _as_they_are),
 }
-"""Families of hulls: landmark groups, and what happens to the landmarks first."""
+"""SBI's families: each the union of the convex hulls of landmark groups, after the landmarks are moved."""
+
+FULL_FACE, CENTER_FACE = "full face", "center face"
+
+REGIONS: dict[str, Group] = {
+    "left eye": _group(range(22, 27), range(42, 48)),
+    "right eye": _group(range(17, 22), range(36, 42)),
+    "nose": _group(range(27, 36)),
+    "nose ridge": _group(21, 22, range(27, 31), 39, 42),
+    "left jaw": _group(range(8, 14), 54, 55, 56),
+    "right jaw": _group(range(3, 9), 48, 58, 59),
+    "left cheek": _group(range(13, 16), 35, 46, 54),
+    "right cheek": _group(range(1, 4), 31, 41, 48),
+    "mouth": _group(MOUTH),
+    CENTER_FACE: _group(range(17, 68)),
+    FULL_FACE: ALL,
+}
+"""Named regions: each the convex hull of its points; the full face has the forehead points too."""
+
+_INSIDE = {
+    FULL_FACE: frozenset(REGIONS) - {FULL_FACE},
+    CENTER_FACE: frozenset({"left eye", "right eye", "nose", "nose ridge", "mouth"}),
+}
 
 
-def to_crop(points: ArrayLike, matrix: ArrayLike) -> Points:
-    """Map (n, 2) source-frame pixels to crop pixels by the (2, 3) `crop_matrix` of a row."""
-    affine = np.asarray(matrix, dtype=np.float64)
-    return np.asarray(points, dtype=np.float64) @ affine[:, :2].T + affine[:, 2]
+@cache
+def choices(count: int) -> tuple[tuple[str, ...], ...]:
+    """All sets of `count` regions of which none lies inside another, since it could not be told from it."""
+    return tuple(
+        names
+        for names in combinations(REGIONS, count)
+        if not any(_INSIDE.get(name, frozenset()) & set(names) for name in names)
+    )
+
+
+def region_points(marks: FaceMarks, name: str) -> Points:
+    """The points whose convex hull a named region is."""
+    return marks.outline() if name == FULL_FACE else marks.points[list(REGIONS[name])]
+
+
+def hull_points(marks: FaceMarks, family: str) -> list[Points]:
+    """The groups of points whose convex hulls a family is the union of."""
+    if family == "facehull":
+        return [marks.outline()]
+    groups, move = HULLS[family]
+    moved = move(marks.points)
+    return [moved[list(group)] for group in groups]

@@ -1,4 +1,4 @@
-"""A contact sheet of blends: real, fake, mask and difference, one blend per row."""
+"""A contact sheet of blends, one per row: real, source, mask, blend, difference and what was drawn."""
 
 from __future__ import annotations
 
@@ -9,26 +9,39 @@ import cv2
 import numpy as np
 
 from mmidd.errors import StorageError
-from mmidd.preprocess.blend.sbi import Blend
+from mmidd.preprocess.blend.render import Blend
 from mmidd.preprocess.detectors.base import Pixels
 
 TILE, HEADER, AMPLIFY = 192, 24, 4
+COLUMNS = ("real", "source", "mask, outline of the region", "blend", f"difference x{AMPLIFY}")
+_OUTLINE = (255, 210, 0)
 
 
 def contact_sheet(blends: Sequence[Blend]) -> Pixels:
-    """uint8 RGB image; differences are amplified four times."""
-    columns = np.hstack([_line(name, TILE) for name in ("real", "fake", "mask", f"difference x{AMPLIFY}")])
-    return np.vstack([columns, *(_row(blend) for blend in blends)])
+    """uint8 RGB image; differences are amplified four times, outlines are those of the named regions."""
+    titles = np.hstack([_line(name, TILE) for name in COLUMNS])
+    return np.vstack([titles, *(_row(blend) for blend in blends)])
 
 
 def _row(blend: Blend) -> Pixels:
     difference = np.minimum(cv2.absdiff(blend.fake, blend.real).astype(np.int16) * AMPLIFY, 255)
-    mask = np.repeat(np.rint(blend.mask * 255)[..., None], 3, axis=2)
-    tiles = [tile.astype(np.uint8) for tile in (blend.real, blend.fake, mask, difference)]
-    pictures = np.hstack([cv2.resize(t, (TILE, TILE), interpolation=cv2.INTER_AREA) for t in tiles])
-    p = blend.parameters
-    words = f"{p['hull']}, shift on {p['shift_on']}, ratio {p['ratio']:g}"
-    return np.vstack([pictures, _line(words, pictures.shape[1])])
+    mask = np.repeat(blend.mask[..., None], 3, axis=2)
+    tiles = [tile.astype(np.uint8) for tile in (blend.real, blend.source, mask, blend.fake, difference)]
+    pictures = [cv2.resize(tile, (TILE, TILE), interpolation=cv2.INTER_AREA) for tile in tiles]
+    scale = TILE / blend.mask.shape[1]
+    for corners in blend.outlines:
+        points = np.rint((corners + 0.5) * scale - 0.5).astype(np.int32)
+        cv2.polylines(pictures[2], [points], isClosed=True, color=_OUTLINE, lineType=cv2.LINE_AA)
+    return np.vstack([np.hstack(pictures), _line(describe(blend), TILE * len(tiles))])
+
+
+def describe(blend: Blend) -> str:
+    """What was drawn, in one line."""
+    drawn = blend.parameters
+    where = f" ({drawn.hull})" if drawn.hull else ""
+    how = f"alpha, ratio {drawn.ratio:g}" if drawn.compositor == "alpha" else "poisson"
+    change = "downscaled" if drawn.change.downscale else "sharpened"
+    return f"{', '.join(drawn.regions)}{where}: {how}; {drawn.changed} changed, {change}"
 
 
 def _line(text: str, width: int) -> Pixels:

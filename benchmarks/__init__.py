@@ -1,0 +1,1 @@
+"""Measurements, each a program with its figures in `results`."""

@@ -1,0 +1,153 @@
+"""Make a forgery of a real face from what a recipe drew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mmidd.errors import DataError
+from mmidd.preprocess.blend.colour import apply
+from mmidd.preprocess.blend.compose import LEAST_SIDE, alpha_blend, poisson_blend
+from mmidd.preprocess.blend.landmarks import FaceMarks, Points
+from mmidd.preprocess.blend.masks import Mask, elastic, hull_mask, soften
+from mmidd.preprocess.blend.recipe import RECIPES, Parameters, Placement, RecipeName
+from mmidd.preprocess.blend.regions import hull_points, region_points
+from mmidd.preprocess.detectors.base import Pixels
+
+ATTEMPTS = 8
+LEAST_CHANGE = 1.0
+"""Mean change in grey levels below which nobody can see that a region is forged."""
+
+CORE = 77
+"""Mask values from here on (0.3) count as forged, as for AnomalyGPT's ground truth."""
+
+
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """A forgery of a real face.
+
+    Attributes:
+        real: the pristine twin, uint8 (H, W, 3) RGB; changed in colour where the target was.
+        source: what was blended into it, in its place.
+        fake: the forgery, same shape.
+        mask: soft mask before the ratio, uint8 (H, W).
+        outlines: corners (n, 2) of each named region, in the order of `parameters.regions`.
+        parameters: what was drawn.
+    """
+
+    real: Pixels
+    source: Pixels
+    fake: Pixels
+    mask: Mask
+    outlines: tuple[Points, ...]
+    parameters: Parameters
+
+
+def draw_blend(image: Pixels, marks: FaceMarks, recipe: RecipeName, rng: np.random.Generator) -> Blend:
+    """Draw until a forgery can be made, eight times at most.
+
+    Args:
+        image: uint8 (H, W, 3) RGB.
+        marks: landmarks in pixels of `image`.
+        recipe: name in `RECIPES`.
+        rng: the only source of randomness.
+
+    Raises:
+        DataError: why the last drawing gave nothing; see `render`.
+    """
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return render(image, marks, RECIPES[recipe](rng))
+        except DataError:
+            if not left:
+                raise
+    raise AssertionError
+
+
+def render(image: Pixels, marks: FaceMarks, drawn: Parameters) -> Blend:
+    """The forgery that was drawn, before the final augmentation.
+
+    Beyond its border the source is mirrored: SBI's own affine fills with black, which a mask
+    at the border would blend in.
+
+    Raises:
+        DataError: `degenerate_hull`, `region_too_small`, `empty_mask` or `invisible`.
+    """
+    height, width = image.shape[:2]
+    changed = apply(image, drawn.change)
+    source, target = (changed, image) if drawn.changed == "source" else (image, changed)
+    matrix = _matrix(drawn.place, width, height)
+    size = (width, height)
+    source = np.asarray(cv2.warpAffine(source, matrix, size, borderMode=cv2.BORDER_REFLECT_101), np.uint8)
+    face = FaceMarks(_moved(marks.points, matrix), _moved(marks.forehead[: _forehead(marks, drawn)], matrix))
+    outlines = tuple(_corners(region_points(face, name)) for name in drawn.regions)
+    hulls = outlines if drawn.hull is None else hull_points(face, drawn.hull)
+    hard = hull_mask(hulls, height, width, smooth=drawn.hull == "facehull")
+    largest = None if drawn.hull else _shortest_side(outlines, drawn.regions, height, width) // 3
+    hard = elastic(hard, drawn.field)
+    if drawn.compositor == "alpha":
+        mask = soften(hard, drawn.soften, largest)
+        fake = alpha_blend(source, target, mask, drawn.ratio)
+    else:
+        fake, mask = poisson_blend(source, target, hard)
+    blend = Blend(target, source, fake, mask, outlines, drawn)
+    if drawn.hull is None:
+        _check_visible(blend)
+    return blend
+
+
+def finished(blend: Blend) -> Blend:
+    """The blend after the final augmentation, the same for forgery and twin."""
+    final = blend.parameters.final
+    return replace(blend, real=apply(blend.real, final), fake=apply(blend.fake, final))
+
+
+def _forehead(marks: FaceMarks, drawn: Parameters) -> int:
+    """How many forehead points belong to the face."""
+    return len(marks.forehead) if drawn.forehead else 0
+
+
+def _matrix(place: Placement, width: int, height: int) -> NDArray[np.float64]:
+    """(2, 3): scale and turn about the centre, then move."""
+    turn = np.deg2rad(place.degrees)
+    cos, sin = np.cos(turn), np.sin(turn)
+    linear = np.array([[cos, sin], [-sin, cos]]) * place.scale
+    centre = np.array([width - 1, height - 1]) / 2
+    shift = centre - linear @ centre + np.multiply(place.shift, (width, height))
+    return np.asarray(np.round(np.column_stack([linear, shift]), 9), dtype=np.float64)
+
+
+def _moved(points: Points, matrix: NDArray[np.float64]) -> Points:
+    """Without a matrix product, whose last bit depends on the machine."""
+    x, y = points[:, 0], points[:, 1]
+    return np.stack([a * x + b * y + c for a, b, c in matrix.tolist()], axis=1)
+
+
+def _corners(points: Points) -> Points:
+    return np.asarray(cv2.convexHull(points.astype(np.float32))[:, 0], dtype=np.float64)
+
+
+def _shortest_side(outlines: tuple[Points, ...], names: tuple[str, ...], height: int, width: int) -> int:
+    """Of the regions' bounding boxes inside the image, in pixels."""
+    sides = {}
+    for name, corners in zip(names, outlines, strict=True):
+        inside = np.clip(corners, 0, (width - 1, height - 1))
+        sides[name] = int(np.ptp(inside, axis=0).min())
+    smallest = min(sides, key=lambda name: sides[name])
+    if sides[smallest] < LEAST_SIDE:
+        raise DataError("region_too_small", f"the {smallest} is {sides[smallest]} pixels wide or high")
+    return sides[smallest]
+
+
+def _check_visible(blend: Blend) -> None:
+    """Every named region must differ from the twin where the mask says so."""
+    height, width = blend.mask.shape
+    difference: Any = cv2.absdiff(blend.fake, blend.real).mean(axis=2)
+    for name, corners in zip(blend.parameters.regions, blend.outlines, strict=True):
+        part = (hull_mask([corners], height, width) > 0) & (blend.mask >= CORE)
+        if not part.any() or difference[part].mean() < LEAST_CHANGE:
+            raise DataError("invisible", f"the {name} cannot be told from the real one")

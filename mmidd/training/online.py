@@ -1,0 +1,116 @@
+"""Forgeries drawn inside the training stream: every real sample as a pair, afresh in each epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from mmidd.errors import UsageError
+from mmidd.preprocess.blend.landmarks import crop_marks
+from mmidd.preprocess.blend.recipe import RecipeName
+from mmidd.preprocess.blend.render import finished
+from mmidd.preprocess.simulate import forgery_type, simulate_sample
+from mmidd.schema import ForgeryType, Label, Split
+from mmidd.training.samples import Sample, Samples
+
+
+@dataclass(frozen=True)
+class OnlineSample:
+    """One half of a pair: key, RGB image uint8 (H, W, 3), manifest row."""
+
+    key: str
+    image: NDArray[np.uint8]
+    row: dict[str, Any]
+
+
+class OnlineSamples:
+    """The real samples of a split, each as a pristine twin (even index) and a forgery (odd index).
+
+    The forgery is a function of (seed, key, epoch), as `mmidd simulate` draws it. Reals without
+    landmarks are left out and counted in `left_out`; of a split's fakes none is seen.
+
+    Args:
+        samples: any samples; the column `landmark_scheme` of `rows` tells which have landmarks.
+        recipes: names of recipes; each pair draws one of them.
+        seed: seed of the run.
+        epoch: which drawing of each sample this is.
+
+    Raises:
+        UsageError: no real sample has landmarks.
+    """
+
+    def __init__(self, samples: Samples, recipes: Sequence[RecipeName], seed: int, epoch: int = 0) -> None:
+        self.samples, self.recipes, self.seed, self.epoch = samples, recipes, seed, epoch
+        real = (samples.rows["label"] == Label.REAL.value).to_numpy()
+        usable = real & samples.rows["landmark_scheme"].is_not_null().to_numpy()
+        self.left_out = int(np.count_nonzero(real) - np.count_nonzero(usable))
+        self._indices = np.flatnonzero(usable)
+        self._last: tuple[int, tuple[OnlineSample, OnlineSample]] | None = None
+        if not len(self._indices):
+            raise UsageError(
+                f"no real sample of the {samples.split} split has landmarks to blend along; "
+                "ingest with --detector dlib or insightface"
+            )
+
+    @property
+    def split(self) -> Split:
+        """The split of the reals."""
+        return self.samples.split
+
+    def at(self, epoch: int) -> OnlineSamples:
+        """The same reals with the forgeries of an epoch."""
+        return OnlineSamples(self.samples, self.recipes, self.seed, epoch)
+
+    @cached_property
+    def rows(self) -> pl.DataFrame:
+        """As `ShardDataset.rows`, two for each real; `pair_id` is the real's key."""
+        reals = self.samples.rows[self._indices].with_columns(pair_id=pl.col("key"))
+        recipes = pl.Series("recipe", [self._recipe(key) for key in reals["key"]], dtype=pl.String)
+        types = pl.Series("type", [forgery_type(name).value for name in recipes], dtype=pl.String)
+        marked = pl.col("video_id") + "#online"
+        fakes = reals.with_columns(
+            types, key=pl.col("key") + "#online", label=pl.lit(Label.FAKE.value), video_id=marked
+        )
+        both = pl.concat([reals.with_row_index("__n"), fakes.with_row_index("__n")])
+        return both.sort("__n", maintain_order=True).drop("__n")
+
+    def __len__(self) -> int:
+        return 2 * len(self._indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        """One half of a pair.
+
+        Raises:
+            DataError: the real is damaged, or cannot be blended.
+        """
+        pair, half = divmod(index, 2)
+        if self._last is None or self._last[0] != pair:
+            self._last = (pair, self._pair(int(self._indices[pair])))
+        return self._last[1][half]
+
+    def _pair(self, index: int) -> tuple[OnlineSample, OnlineSample]:
+        real = self.samples[index]
+        recipe = self._recipe(real.key)
+        marks = crop_marks(real.row)
+        blend = finished(simulate_sample(real.image, marks, recipe, self.seed, real.key, self.epoch))
+        row = {**real.row, "pair_id": real.key}
+        fake = {
+            **row,
+            "label": Label.FAKE.value,
+            "type": forgery_type(recipe).value,
+            "video_id": f"{row['video_id']}#online",
+        }
+        pristine = OnlineSample(real.key, blend.real, {**row, "type": ForgeryType.REAL.value})
+        return pristine, dataclasses.replace(pristine, key=f"{real.key}#online", image=blend.fake, row=fake)
+
+    def _recipe(self, key: str) -> RecipeName:
+        digest = hashlib.blake2b(f"{self.seed}:{key}:{self.epoch}".encode(), digest_size=8).digest()
+        return self.recipes[int.from_bytes(digest, "big") % len(self.recipes)]
