@@ -237,7 +237,13 @@ def _preset_data(method: str, preset: str) -> dict[str, Any]:
     entry = resources.files("mmidd.training.presets") / f"{method}-{preset}.yaml"
     data: dict[str, Any] = yaml.safe_load(entry.read_text(encoding="utf-8"))
     base = data.pop("extends", None)
-    return data if base is None else {**_preset_data(method, base), **data}
+    return data if base is None else _merged(_preset_data(method, base), data)
+
+
+def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    both = base | change
+    inner = {k for k in base.keys() & change.keys() if isinstance(change[k], dict)}
+    return both | {key: _merged(base[key], change[key]) for key in inner}
 
 
 def load_config(path: Path) -> TrainConfig:

@@ -69,7 +69,7 @@ def test_a_part_too_small_to_show_is_left_out_of_picture_and_mask() -> None:
     assert not used.any()
 
 
-def test_a_part_at_the_border_ends_one_pixel_inside_it() -> None:
+def test_a_part_at_the_border_leaves_the_border_as_it_is() -> None:
     mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[:, :90] = 255
     target = picture(2)

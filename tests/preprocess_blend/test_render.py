@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from mmidd.errors import DataError, UsageError
 from mmidd.preprocess.blend.landmarks import SCHEMES, FaceMarks, face_marks
-from mmidd.preprocess.blend.masks import hull_mask
+from mmidd.preprocess.blend.masks import elastic, hull_mask, soften
 from mmidd.preprocess.blend.recipe import RATIOS, RECIPES, Change, Placement, RecipeName
+from mmidd.preprocess.blend.regions import HULLS, hull_points
 from mmidd.preprocess.blend.render import CORE, Blend, _matrix, draw_blend, finished, render
 from mmidd.preprocess.simulate import check_recipe, from_json, simulate_sample, to_json
 from tests.preprocess_blend.faces import SIDE, marks, picture
@@ -104,6 +105,16 @@ def test_outlines_move_with_the_source() -> None:
     moved = cv2.warpAffine(cv2.GaussianBlur(spot, (9, 9), 2), matrix, (SIDE, SIDE))
     y, x = np.unravel_index(moved.argmax(), moved.shape)
     assert np.allclose((x, y), expected, atol=1)
+
+
+@pytest.mark.parametrize("family", sorted(HULLS))
+def test_the_mask_is_the_moved_hull_deformed_and_softened(family: str) -> None:
+    drawn = RECIPES["sbi"](np.random.default_rng(4)).model_copy(update={"hull": family})
+    matrix = _matrix(drawn.place, SIDE, SIDE)
+    moved = face_marks(marks().points @ matrix[:, :2].T + matrix[:, 2], "dlib68")
+    hard = hull_mask(hull_points(moved, family), SIDE, SIDE, smooth=family == "facehull")
+    expected = soften(elastic(hard, drawn.field), drawn.soften)
+    assert np.array_equal(render(picture(), marks(), drawn).mask, expected)
 
 
 def test_no_change_and_no_move_leave_the_picture_as_it_was() -> None:

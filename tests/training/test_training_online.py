@@ -18,7 +18,7 @@ from mmidd.preprocess.blend.render import finished
 from mmidd.preprocess.simulate import simulate_sample
 from mmidd.schema import Split
 from mmidd.training.config import TrainConfig, apply_overrides, load_preset
-from mmidd.training.data import TrainingData, steps_per_epoch, train_batches
+from mmidd.training.data import Batch, TrainingData, steps_per_epoch, train_batches
 from mmidd.training.loop import Loop
 from mmidd.training.online import OnlineSamples
 from mmidd.training.report import SilentReporter
@@ -120,6 +120,21 @@ def test_a_batch_holds_pairs_and_worker_processes_change_nothing() -> None:
     assert all(torch.equal(a.images, b.images) for a, b in zip(alone, workers, strict=True))
 
 
+def pairs_of(batch: Batch) -> list[tuple[str, torch.Tensor]]:
+    return list(zip(batch.sample_id, batch.images, strict=True))
+
+
+def test_training_sees_other_forgeries_in_every_epoch() -> None:
+    data = TrainingData(online(), OnlineSamples(faces(Split.VAL, 3), ("sbi",), 0))
+    plain = config("augment={hflip_p: 0, affine_p: 0, light_p: 0, jpeg_p: 0, blur_p: 0}")
+    first, second = (
+        {key: image for b in train_batches(data, plain, epoch, 0) for key, image in pairs_of(b)}
+        for epoch in (0, 1)
+    )
+    assert first.keys() == second.keys()
+    assert not any(torch.equal(image, second[key]) for key, image in first.items() if "#" in key)
+
+
 def test_reals_without_landmarks_are_left_out_and_counted() -> None:
     assert (len(online(bare=2)), online(bare=2).left_out) == (6, 2)
     data = TrainingData(online(bare=2), OnlineSamples(faces(Split.VAL, bare=1), ("sbi",), 0))
@@ -161,7 +176,8 @@ def test_presets_extend_another_preset(method: str, size: str) -> None:
     base, extended = load_preset(method, size), load_preset(method, f"{size}-sbi")
     assert extended.online == ("sbi",)
     changed = {name for name in type(base).model_fields if getattr(base, name) != getattr(extended, name)}
-    assert changed <= {"online", "epochs", "balance"}
+    assert changed <= {"online", "epochs", "balance", "optim"}
+    assert extended.optim.weight_decay == base.optim.weight_decay
 
 
 def test_online_and_stored_simulations_exclude_each_other() -> None:

@@ -47,12 +47,10 @@ def poisson_blend(source: Pixels, target: Pixels, mask: Mask) -> tuple[Pixels, M
         mask: (H, W).
 
     Returns:
-        The blend, and the parts that were blended with edges as soft as the solution's; parts that reach
-        the image's border end one pixel inside it, parts narrower than 15 pixels are left out.
+        The blend, and the parts that were blended with edges as soft as the solution's; parts narrower
+        than 15 pixels are left out.
     """
     hard = np.where(mask > 127, np.uint8(255), np.uint8(0))
-    hard[[0, -1]] = 0
-    hard[:, [0, -1]] = 0
     blended, used = target.copy(), np.zeros_like(hard)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(hard, connectivity=8)
     for number in range(1, count):
