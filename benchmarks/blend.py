@@ -55,7 +55,10 @@ def main() -> None:
     found: dict[str, Any] = {"opencv": cv2.__version__, "pairs_per_s": rates}
     found["sbi_over"] = {peer.name: round(rates["sbi"] / rates[peer.name], 2) for peer in peers}
     found["share_of_time"] = profile(recipes["sbi"], 5 * arguments.pairs)
-    drawn = [measures(*recipes["sbi"](k)) for k in range(5 * arguments.pairs)]
+    drawn = [
+        measures(real, fake, mask / 255)
+        for real, fake, mask in map(recipes["sbi"], range(5 * arguments.pairs))
+    ]
     found["same_distribution"] = {
         peer.name: compare(drawn, peer.ask(f"{5 * arguments.pairs} measures")) for peer in peers
     }
@@ -72,7 +75,7 @@ def ours(recipe: RecipeName) -> Ours:
 
     def pair(k: int) -> tuple[Pixels, Pixels, Any]:
         blend = finished(simulate_sample(crop, marks, recipe, 0, "benchmark", k))
-        return blend.real, blend.fake, blend.mask / 255
+        return blend.real, blend.fake, blend.mask
 
     return pair
 

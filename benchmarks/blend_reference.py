@@ -1,7 +1,8 @@
 """The SBI recipe as one would write it first: albumentations for what it has, floats for the rest.
 
-Written from the description of the recipe (Shiohara and Yamasaki, CVPR 2022, and docs/simulate.md). It
-draws from albumentations' own random state, so only distributions can be compared with mmidd's.
+Written from the description of the recipe (Shiohara and Yamasaki, CVPR 2022, and docs/simulate.md). As in
+public code, the elastic step is given image and mask together and only the mask is used. It draws from
+albumentations' own random state, so only distributions can be compared with mmidd's.
 
 Run as a program it is a worker: for every line `N` on its input it makes N pairs and answers with the
 seconds, for every line `N measures` with the measures of N pairs, as JSON.
@@ -72,7 +73,7 @@ class Reference:
                 source, target = target, source
             placed = self.affine(image=source, mask=mask)
             source, mask = placed["image"], placed["mask"]
-            mask = self.soften(self.elastic(image=mask.astype(np.float32))["image"].astype(np.float64))
+            mask = self.soften(self.elastic(image=source, mask=mask)["mask"])
             if np.isfinite(mask).all() and mask.max() > 0:
                 break
         weight = (mask * self.rng.choice(RATIOS))[..., None]

@@ -1,6 +1,7 @@
 """Detectors trained on reals and online forgeries alone, on forgeries and people they never saw.
 
-    mmidd demo --portraits FOLDER --clips 1200 --seconds 0.6 --world-only --out w    # then ingest, caption, shard
+    mmidd demo --portraits FOLDER --clips 1200 --seconds 0.6 --world-only --out w
+    # ingest with --frames 4, caption, shard; then
     python -m benchmarks.simulation ws --out benchmarks/results/simulation.json
 
 One run per arm by the commands a user types (a run that is there is not trained again), then the video AUC
@@ -61,7 +62,7 @@ def scored(workspace: Path, arm: str, options: list[str]) -> dict[str, Any]:
 def validation(run: Path) -> float:
     """The best of the run."""
     lines = (json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    return round(max(line["video_auc"] for line in lines if line["event"] == "val"), 3)
+    return max(round(float(line["video_auc"]), 3) for line in lines if line["event"] == "val")
 
 
 def mmidd(*arguments: str) -> None:

@@ -18,7 +18,7 @@ from mmidd.schema import ForgeryType
 def generator(seed: int, sample_id: str, k: int) -> np.random.Generator:
     """The random generator of the k-th forgery of a sample."""
     digest = hashlib.sha256(f"{seed}:{sample_id}:{k}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big")))
 
 
 def simulate_sample(

@@ -86,7 +86,7 @@ def test_a_row_is_enough_to_draw_the_forgery_and_its_mask_again(home: Path, reci
         stored = cv2.imdecode(
             np.frombuffer(workspace.read_blob(*place, fake["mask_offset"], fake["mask_length"]), np.uint8), -1
         )
-        assert np.array_equal(stored, again.mask)
+        assert np.array_equal(np.asarray(stored), again.mask)
         kept = workspace.read_blob(*place, fake["offset"], fake["length"])
         assert kept == encode_image(again.fake, workspace.spec)
         assert list(again.parameters.regions) == fake["regions"]

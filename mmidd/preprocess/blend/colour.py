@@ -5,6 +5,7 @@ The operations are those of mapooon/SelfBlendedImages utils/sbi.py.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -43,11 +44,14 @@ def shift_hsv(image: Pixels, shift: Three) -> Pixels:
 
     SBI gives its limits as 0.3, which on uint8 lowers a channel by one or leaves it.
     """
-    levels = np.arange(256)
-    hue, saturation, value = (levels + amount for amount in shift)
-    table = np.stack([hue % 180, np.clip(saturation, 0, 255), np.clip(value, 0, 255)], axis=-1)
-    shifted = _looked_up(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), np.floor(table).astype(np.uint8))
-    return np.asarray(cv2.cvtColor(shifted, cv2.COLOR_HSV2RGB), dtype=np.uint8)
+    hue, saturation, value = (math.floor(amount) for amount in shift)
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    if hue:
+        turned = ((np.arange(256) + hue) % 180).astype(np.uint8)
+        cv2.insertChannel(cv2.LUT(cv2.extractChannel(hsv, 0), turned), hsv, 0)
+    if saturation or value:
+        hsv = cv2.add(hsv, np.array([0.0, saturation, value, 0.0]))
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.uint8)
 
 
 def brighten(image: Pixels, contrast: float, brightness: float) -> Pixels:
@@ -74,11 +78,6 @@ def compress(image: Pixels, quality: int) -> Pixels:
     """Through JPEG with halved colour resolution."""
     data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=quality, colorsubsampling="420")
     return np.asarray(simplejpeg.decode_jpeg(data), dtype=np.uint8)
-
-
-def _looked_up(image: Any, table: Pixels) -> Pixels:
-    """Every channel through its own column of a (256, 3) table."""
-    return np.asarray(cv2.LUT(image, table.reshape(1, 256, 3)), dtype=np.uint8)
 
 
 def _rounded(values: NDArray[Any]) -> Pixels:

@@ -19,8 +19,6 @@ POISSON_MARGIN = 3
 LEAST_SIDE = 15
 """Parts of a Poisson mask narrower than this vanish almost wholly by that, and are left out."""
 
-_FEATHER = 2 * POISSON_MARGIN + 1
-
 
 def alpha_blend(source: Pixels, target: Pixels, mask: Mask, ratio: float) -> Pixels:
     """Source times m plus target times 1 - m, where m = ratio x mask / 255, cut to integers as SBI does.
@@ -47,8 +45,7 @@ def poisson_blend(source: Pixels, target: Pixels, mask: Mask) -> tuple[Pixels, M
         mask: (H, W).
 
     Returns:
-        The blend, and the parts that were blended with edges as soft as the solution's; parts narrower
-        than 15 pixels are left out.
+        The blend, and 255 where a part was blended; parts narrower than 15 pixels are left out.
     """
     hard = np.where(mask > 127, np.uint8(255), np.uint8(0))
     blended, used = target.copy(), np.zeros_like(hard)
@@ -60,7 +57,7 @@ def poisson_blend(source: Pixels, target: Pixels, mask: Mask) -> tuple[Pixels, M
             part = labels[box] == number
             used[box][part] = 255
             blended[box] = _solved(source[box], target[box], part)
-    return blended, np.asarray(cv2.GaussianBlur(used, (_FEATHER, _FEATHER), 0), dtype=np.uint8)
+    return blended, used
 
 
 def _solved(source: Pixels, target: Pixels, part: NDArray[np.bool_]) -> Pixels:

@@ -25,6 +25,9 @@ ELASTIC_ALPHA, ELASTIC_SIGMA = 50.0, 7.0
 FRACTION = 32
 """Displacements are multiples of 1/32 pixel, as OpenCV's remap takes them."""
 
+REACH = 16
+EVERY = slice(None)
+
 LEAST_AREA = 64
 _CELL, _PEAK, _NOISE, _DRAWS = 8, 64, 64, 4  # sums stay below 2**24: exact in float32
 _SUBPIXEL = 4
@@ -58,34 +61,42 @@ def hull_mask(groups: Sequence[Points], height: int, width: int, smooth: bool = 
 def elastic(mask: Mask, seed: int) -> Mask:
     """Move every pixel by `displacement`; what comes from beyond the image is mirrored."""
     height, width = mask.shape
-    x, y = displacement(seed, height, width) + _grid(height, width)
-    whole = np.empty((height, width, 2), np.int16)
+    rows, columns = _around(mask)
+    kind = np.int16 if max(height, width) * FRACTION < 2**15 - 2**10 else np.int32
+    x, y = displacement(seed, height, width, rows, columns).astype(kind)
+    x += np.arange(columns.start, columns.stop, dtype=kind) * FRACTION
+    y += np.arange(rows.start, rows.stop, dtype=kind)[:, None] * FRACTION
+    whole = np.empty((*x.shape, 2), np.int16)
     whole[..., 0], whole[..., 1] = x >> 5, y >> 5
     part = (((y & 31) << 5) | (x & 31)).astype(np.uint16)
-    found = cv2.remap(mask, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(found, dtype=np.uint8)
+    moved = np.zeros_like(mask)
+    moved[rows, columns] = cv2.remap(mask, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return moved
 
 
-def displacement(seed: int, height: int, width: int) -> NDArray[np.int32]:
-    """SBI's elastic field in 1/32 pixels: (2, H, W), x before y.
+def _around(mask: Mask) -> tuple[slice, slice]:
+    """Rows and columns that a mask can reach: a displacement of 16 pixels is one of 14 deviations."""
+    x, y, width, height = cv2.boundingRect(mask)
+    rows = slice(max(y - REACH, 0), min(y + height + REACH, mask.shape[0]))
+    return rows, slice(max(x - REACH, 0), min(x + width + REACH, mask.shape[1]))
+
+
+def displacement(
+    seed: int, height: int, width: int, rows: slice = EVERY, columns: slice = EVERY
+) -> NDArray[np.float32]:
+    """SBI's elastic field of an image in whole 1/32 pixels, or a part of it: (2, H, W), x before y.
 
     There it is uniform noise on [-1, 1] for every pixel, Gaussian blurred with sigma 7 and times
     50 (Simard et al. 2003). A Gaussian of that width leaves nothing of what is finer than a few
     pixels, so noise in cells of 8 pixels gives a field of the same distribution (variance, covariance
     to 1 %) in a fraction of the time. At the image's borders the noise is mirrored.
     """
-    rows, columns = _basis(height), _basis(width)
-    rng = np.random.default_rng(seed)
-    shape = (_DRAWS, 2, rows.shape[1], columns.shape[1])
+    down, across = _basis(height), _basis(width)
+    rng = np.random.Generator(np.random.Philox(key=seed))
+    shape = (_DRAWS, 2, down.shape[1], across.shape[1])
     noise = rng.integers(-_NOISE, _NOISE + 1, shape, np.int16).sum(0, dtype=np.float32)
-    field = rows @ noise @ columns.T
-    return np.asarray(np.rint(np.multiply(field, _gain(), out=field), out=field), dtype=np.int32)
-
-
-@cache
-def _grid(height: int, width: int) -> NDArray[np.int32]:
-    """Every pixel's own place in 1/32 pixels, (2, H, W), x before y."""
-    return np.indices((height, width), dtype=np.int32)[::-1] * FRACTION
+    field = down[rows] @ noise @ across[columns].T
+    return np.asarray(np.rint(np.multiply(field, _gain(), out=field), out=field), dtype=np.float32)
 
 
 @cache
@@ -127,17 +138,24 @@ def soften(mask: Mask, drawn: Softening, largest: int | None = None) -> Mask:
     height, width = mask.shape
     erode, blur = (_at_most(kernel, largest) for kernel in (drawn.erode, drawn.blur))
     small = cv2.resize(mask, drawn.side[::-1], interpolation=cv2.INTER_LINEAR_EXACT)
-    whole = np.where(small == 255, np.uint8(255), np.uint8(0))
+    whole = (small == 255).view(np.uint8)
     square = np.ones((erode, erode), np.uint8)
     core = cv2.erode(whole, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     left = cv2.countNonZero(core)
     if left < LEAST_AREA:
         raise DataError("empty_mask", f"{left} pixels are left of it")
-    soft = cv2.GaussianBlur(core, (blur, blur), drawn.sigma, borderType=cv2.BORDER_CONSTANT)
-    highest = int(soft.max())
-    levels = np.minimum(np.rint(np.arange(256) * (255 / highest)), 255).astype(np.uint8)
-    full = cv2.resize(cv2.LUT(soft, levels), (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
+    kernel = _gaussian(blur, drawn.sigma)
+    soft = cv2.sepFilter2D(core, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
+    levels = np.rint(soft * np.float32(255 / soft.max())).astype(np.uint8)
+    full = cv2.resize(levels, (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
     return np.asarray(full, dtype=np.uint8)
+
+
+@cache
+def _gaussian(size: int, sigma: int) -> NDArray[np.float32]:
+    """Kernel of integers that sum to about 2048, so that two passes over a mask of ones are exact."""
+    weights = np.exp(-((np.arange(size) - size // 2) ** 2) / (2 * sigma**2))
+    return np.asarray(np.rint(weights * (2048 / weights.sum())), dtype=np.float32)
 
 
 def _at_most(kernel: int, largest: int | None) -> int:

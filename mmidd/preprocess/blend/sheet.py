@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from mmidd.errors import StorageError
-from mmidd.preprocess.blend.render import Blend
+from mmidd.preprocess.blend.render import Blend, moved_source
 from mmidd.preprocess.detectors.base import Pixels
 
 TILE, HEADER, AMPLIFY = 192, 24, 4
@@ -26,7 +26,9 @@ def contact_sheet(blends: Sequence[Blend]) -> Pixels:
 def _row(blend: Blend) -> Pixels:
     difference = np.minimum(cv2.absdiff(blend.fake, blend.real).astype(np.int16) * AMPLIFY, 255)
     mask = np.repeat(blend.mask[..., None], 3, axis=2)
-    tiles = [tile.astype(np.uint8) for tile in (blend.real, blend.source, mask, blend.fake, difference)]
+    tiles = [
+        tile.astype(np.uint8) for tile in (blend.real, moved_source(blend), mask, blend.fake, difference)
+    ]
     pictures = [cv2.resize(tile, (TILE, TILE), interpolation=cv2.INTER_AREA) for tile in tiles]
     scale = TILE / blend.mask.shape[1]
     for corners in blend.outlines:
