@@ -139,7 +139,7 @@ class _Draws:
     """Values from one block of uniform numbers, which is several times faster than a call for each."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self._next = iter(rng.random(64).tolist()).__next__
+        self._next: Callable[[], float] = iter(rng.random(64).tolist()).__next__
 
     def happens(self, probability: float) -> bool:
         """True with that probability."""
