@@ -19,9 +19,9 @@ from typing import Any
 
 ARMS: dict[str, tuple[str, ...]] = {
     "lnclip sbi": ("lnclip", "--preset", "tiny-sbi"),
-    "lnclip regional": ("lnclip", "--preset", "tiny-sbi", "--set", "online=[regional]"),
-    "lnclip sbi and regional": ("lnclip", "--preset", "tiny-sbi", "--set", "online=[sbi,regional]"),
     "sd2 sbi": ("sd2", "--preset", "tiny-sbi"),
+    "sd2 regional": ("sd2", "--preset", "tiny-sbi", "--set", "online=[regional]"),
+    "sd2 sbi and regional": ("sd2", "--preset", "tiny-sbi", "--set", "online=[sbi,regional]"),
 }
 
 

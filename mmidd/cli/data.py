@@ -205,7 +205,7 @@ def shard(
     from rich.progress import Progress
 
     from mmidd.engine.lock import exclusive
-    from mmidd.shards.select import read_blob, select
+    from mmidd.shards.select import read_blob, read_mask, select
     from mmidd.shards.writer import write_shards
 
     home = open_workspace(workspace)
@@ -220,6 +220,7 @@ def shard(
             spec=home.spec,
             seed=seed,
             target_bytes=target_size * 2**20,
+            read_mask=read_mask(home),
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:

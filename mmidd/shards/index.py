@@ -41,14 +41,16 @@ ENTRIES = pa.schema(
         pa.field("shard", pa.string(), nullable=False),
         pa.field("image_offset", pa.int64(), nullable=False),
         pa.field("image_length", pa.int64(), nullable=False),
+        pa.field("mask_offset", pa.int64(), nullable=False),
+        pa.field("mask_length", pa.int64(), nullable=False),
         pa.field("json_offset", pa.int64(), nullable=False),
         pa.field("json_length", pa.int64(), nullable=False),
         *(schema.SAMPLES.field(name) for name in LABEL_COLUMNS),
         schema.SIMULATED.field("recipe").with_nullable(True),
     ]
 )
-"""One row per sample, in the order of the shards; offsets are those of the members' data, `recipe` is
-that of a simulation and null for a sample from a source."""
+"""One row per sample, in the order of the shards; offsets are those of the members' data, a mask's length
+is 0 where there is none, `recipe` is that of a simulation and null for a sample from a source."""
 
 REJECTED = pa.schema([pa.field(name, pa.string()) for name in ("sample_id", "split", "reason", "detail")])
 """One row per manifest row that could not be written."""

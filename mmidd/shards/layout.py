@@ -83,7 +83,8 @@ def _hash(seed: int, sample_id: str) -> int:
 
 def expected_bytes(samples: pl.DataFrame) -> int:
     """Room that the samples take in shards, on the safe side."""
-    return int(samples["length"].sum()) + _OVERHEAD * samples.height
+    masks = int(samples["mask_length"].sum()) if "mask_length" in samples.columns else 0
+    return int(samples["length"].sum()) + masks + _OVERHEAD * samples.height
 
 
 def shards_of(samples: pl.DataFrame, target_bytes: int) -> Iterator[pl.DataFrame]:

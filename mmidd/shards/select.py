@@ -70,6 +70,15 @@ def select(workspace: Workspace, train_on_eval: bool = False) -> Selection:
     return Selection(placed.filter(~apart), int((~split).sum()), int(apart.sum()))
 
 
+def read_mask(workspace: Workspace) -> Callable[[dict[str, Any]], bytes]:
+    """Read a row's mask from its pack."""
+
+    def read(row: dict[str, Any]) -> bytes:
+        return workspace.read_blob(row["table"], row["pack"], row["mask_offset"], row["mask_length"])
+
+    return read
+
+
 def read_blob(workspace: Workspace) -> Callable[[dict[str, Any]], bytes]:
     """Read a row's image from its pack."""
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -28,11 +29,15 @@ _SPAN = tuple(Span.__dataclass_fields__)
 
 @dataclass(frozen=True)
 class ShardSample:
-    """One sample: its key, RGB image uint8 (H, W, 3), and its manifest row with captions."""
+    """One sample: its key, RGB image uint8 (H, W, 3), and its manifest row with captions.
+
+    A simulated forgery has its soft mask too, uint8 (H, W).
+    """
 
     key: str
     image: NDArray[np.uint8]
     row: dict[str, Any]
+    mask: NDArray[np.uint8] | None = None
 
 
 class ShardDataset:
@@ -80,7 +85,7 @@ class ShardDataset:
         key, shard = (self._entries[name][index].as_py() for name in ("key", "shard"))
         try:
             record = read_record(self._open(shard), key, Span(*self._spans[index].tolist()))
-            return ShardSample(key, decode_image(record), decode_json(record))
+            return ShardSample(key, decode_image(record), decode_json(record), decode_mask(record))
         except DataError as error:
             raise DataError(error.reason, f"sample {key} in {self.folder / shard}: {error.detail}") from error
 
@@ -120,6 +125,20 @@ def decode_image(record: Record) -> NDArray[np.uint8]:
         return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB"))
     except ValueError as error:
         raise DataError("damaged_image", str(error)) from error
+
+
+def decode_mask(record: Record) -> NDArray[np.uint8] | None:
+    """Decode a record's mask to uint8 (H, W); None where it has none.
+
+    Raises:
+        DataError: the mask is damaged.
+    """
+    if record.mask is None:
+        return None
+    mask = cv2.imdecode(np.frombuffer(record.mask, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise DataError("damaged_mask", "not a PNG")
+    return np.asarray(mask, dtype=np.uint8)
 
 
 def decode_json(record: Record) -> dict[str, Any]:

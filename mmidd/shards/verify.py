@@ -14,7 +14,7 @@ import polars as pl
 
 from mmidd.errors import DataError, UsageError
 from mmidd.shards.index import LABEL_COLUMNS, SAMPLES_FILE, SHARD_NAME, Shard, ShardIndex, read_entries
-from mmidd.shards.stream import decode_image, decode_json
+from mmidd.shards.stream import decode_image, decode_json, decode_mask
 from mmidd.shards.tar import Record, Span, read_record
 
 
@@ -96,9 +96,12 @@ def _check_content(record: Record, entry: dict[str, Any]) -> None:
     row = decode_json(record)
     if hashlib.sha256(record.image).hexdigest() != row.get("sha256"):
         raise DataError("wrong_hash", "the image differs from its JSON")
+    if record.mask is not None and hashlib.sha256(record.mask).hexdigest() != row.get("mask_sha256"):
+        raise DataError("wrong_hash", "the mask differs from its JSON")
     if differing := [name for name in (*LABEL_COLUMNS, "recipe") if row.get(name) != entry[name]]:
         raise DataError("wrong_labels", f"{', '.join(differing)} differ from {SAMPLES_FILE}")
     decode_image(record)
+    decode_mask(record)
 
 
 def _sha256(path: Path) -> str | None:

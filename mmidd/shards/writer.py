@@ -9,7 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ from mmidd.shards.layout import (
     short_floats,
     shuffled,
 )
-from mmidd.shards.tar import Buffer, TarWriter
+from mmidd.shards.tar import MASK_EXTENSION, Buffer, Span, TarWriter
 from mmidd.spec import PreprocessSpec
 
 TARGET_BYTES = 256 * 2**20
@@ -56,6 +56,8 @@ _NOT_CONTENT = (
 
 Row = dict[str, Any]
 ReadBlob = Callable[[Row], Buffer]
+
+PLACES = ["key", "shard", *Span.__dataclass_fields__]
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def write_shards(
     seed: int = 0,
     target_bytes: int = TARGET_BYTES,
     on_progress: Callable[[int, int], None] | None = None,
+    read_mask: ReadBlob | None = None,
 ) -> ShardSummary:
     """Write every sample with its metadata into the shards of its split.
 
@@ -108,6 +111,7 @@ def write_shards(
         seed: seed of the global shuffle.
         target_bytes: upper mark of the mean shard size.
         on_progress: called with (rows done, rows in all) after each shard.
+        read_mask: gives the mask of a row that has `mask_sha256`; without it masks are left out.
 
     Raises:
         UsageError: `samples` is empty or lacks columns.
@@ -118,7 +122,7 @@ def write_shards(
     good, rejected = screen(samples, spec)
     ordered = shuffled(good, seed)
     with _staging(out, expected_bytes(ordered)) as stage:
-        draft = _Draft(stage, read, rejected)
+        draft = _Draft(stage, read, rejected, read_mask=read_mask)
         for split in Split:
             part = ordered.filter(pl.col("split") == split.value)
             for number, rows in enumerate(shards_of(part, target_bytes)):
@@ -149,8 +153,9 @@ class _Draft:
     stage: Path
     read: ReadBlob
     rejected: list[Rejected]
+    read_mask: ReadBlob | None = None
     shards: list[Shard] = field(default_factory=list)
-    entries: list[tuple[str, str, int, int, int, int]] = field(default_factory=list)
+    entries: list[tuple[str | int, ...]] = field(default_factory=list)
 
     def add_shard(self, name: str, split: Split, rows: pl.DataFrame) -> None:
         """Write one tar; rows without a sound image are rejected."""
@@ -158,7 +163,8 @@ class _Draft:
         with TarWriter(self.stage / name) as tar:
             for row in short_floats(rows).iter_rows(named=True):
                 try:
-                    self.entries.append((row["sample_id"], name, *_add_sample(tar, row, self.read)))
+                    span = _add_sample(tar, row, self.read, self.read_mask)
+                    self.entries.append((row["sample_id"], name, *astuple(span)))
                     sources[row["source"]] += 1
                     types[row["type"]] += 1
                 except DataError as error:
@@ -177,7 +183,7 @@ class _Draft:
 
     def finish(self, ordered: pl.DataFrame, spec: PreprocessSpec, seed: int) -> ShardIndex:
         """Write the tables and, last, the index."""
-        places = pl.DataFrame(self.entries, schema=ENTRIES.names[:6], orient="row")
+        places = pl.DataFrame(self.entries, schema=PLACES, orient="row")
         recipe = pl.col("recipe") if "recipe" in ordered.columns else pl.lit(None, pl.String).alias("recipe")
         labels = ordered.select("sample_id", *LABEL_COLUMNS, recipe)
         entries = places.join(labels, left_on="key", right_on="sample_id", how="left", maintain_order="left")
@@ -200,18 +206,26 @@ class _Draft:
         return index
 
 
-def _add_sample(tar: TarWriter, row: Row, read: ReadBlob) -> tuple[int, int, int, int]:
-    """Append a sample's two members; gives offset and length of the image and of the JSON."""
-    try:
-        image = read(row)
-    except OSError as error:
-        raise DataError("unreadable", error.strerror or str(error)) from error
-    if hashlib.sha256(image).hexdigest() != row["sha256"]:
-        raise DataError("wrong_hash", "the stored image differs from its manifest row")
+def _add_sample(tar: TarWriter, row: Row, read: ReadBlob, read_mask: ReadBlob | None) -> Span:
+    """Append a sample's members: image, mask if it has one, JSON."""
+    image = _stored(row, read, "sha256")
+    mask = _stored(row, read_mask, "mask_sha256") if read_mask and row.get("mask_sha256") else b""
     content = {column: value for column, value in row.items() if column not in _NOT_CONTENT}
     text = canonical_json(content)
     image_offset = tar.add(f"{row['sample_id']}.{EXTENSIONS[row['encoding']]}", image)
-    return image_offset, len(image), tar.add(f"{row['sample_id']}.json", text), len(text)
+    mask_offset = tar.add(f"{row['sample_id']}.{MASK_EXTENSION}", mask) if mask else 0
+    json_offset = tar.add(f"{row['sample_id']}.json", text)
+    return Span(image_offset, len(image), mask_offset, len(mask), json_offset, len(text))
+
+
+def _stored(row: Row, read: ReadBlob, column: str) -> Buffer:
+    try:
+        data = read(row)
+    except OSError as error:
+        raise DataError("unreadable", error.strerror or str(error)) from error
+    if hashlib.sha256(data).hexdigest() != row[column]:
+        raise DataError("wrong_hash", "the stored bytes differ from the manifest row")
+    return data
 
 
 def canonical_json(row: Mapping[str, Any]) -> bytes:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import polars as pl
 import pytest
+import webdataset as wds
 
 from mmidd.dialogue.conversation import SCORE_SLOT
+from mmidd.errors import DataError
 from mmidd.preprocess.blend.landmarks import crop_marks
 from mmidd.preprocess.blend.render import finished, render
 from mmidd.preprocess.crop import decode_image, encode_image
 from mmidd.preprocess.simulate import from_json
 from mmidd.schema import Split
 from mmidd.shards.stream import ShardDataset
+from mmidd.shards.verify import verify_shards
 from mmidd.spec import PreprocessSpec
 from mmidd.workspace import Workspace
 from tests.audit.audit_world import build, row
@@ -121,15 +126,60 @@ def test_conversations_of_a_pair_ask_the_same_and_name_what_was_forged(home: Pat
         assert all(region in answers[1] for region in fake["regions"])
 
 
-def test_conversations_reach_the_shards_in_the_message_form(home: Path) -> None:
+@pytest.fixture(scope="module")
+def shards(home: Path) -> Path:
     as_json("shard", "-w", home)
-    samples = ShardDataset(Workspace.open(home).shards_dir, Split.TRAIN)
+    return Workspace.open(home).shards_dir
+
+
+def test_conversations_reach_the_shards_in_the_message_form(shards: Path) -> None:
+    samples = ShardDataset(shards, Split.TRAIN)
     rows = [samples[index].row for index in range(len(samples))]
     talking = [r for r in rows if r.get("conversations")]
     assert len(talking) == 2 * 2 * 2 * FACES
     for r in talking:
         assert [m["from"] for m in r["conversations"]] == ["human", "gpt"] * (len(r["conversations"]) // 2)
         assert all(set(m) == {"from", "value"} for m in r["conversations"])
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # webdataset's
+def test_masks_reach_the_shards_beside_their_forgeries(home: Path, shards: Path) -> None:
+    samples = ShardDataset(shards, Split.TRAIN)
+    masks = {sample.key: sample.mask for sample in (samples[i] for i in range(len(samples)))}
+    fakes = Workspace.open(home).simulated().filter(pl.col("label") == "fake").collect()
+    assert {key for key, mask in masks.items() if mask is not None} == set(fakes["sample_id"])
+    urls = [str(path) for path in sorted(shards.glob("train-*.tar"))]
+    for sample in wds.WebDataset(urls, shardshuffle=False).decode("l8"):
+        if "mask.png" in sample:
+            assert np.array_equal(sample["mask.png"], np.asarray(masks[sample["__key__"]]))
+            assert (
+                hashlib.sha256(read(shards, sample["__key__"])).hexdigest() == sample["json"]["mask_sha256"]
+            )
+    assert as_json("verify", "--full", "-w", home) == []
+
+
+def read(shards: Path, key: str) -> bytes:
+    """The bytes of a mask by its place in the index."""
+    entry = pl.read_parquet(shards / "samples.parquet").row(by_predicate=pl.col("key") == key, named=True)
+    data: bytes = (shards / entry["shard"]).read_bytes()
+    return data[entry["mask_offset"] :][: entry["mask_length"]]
+
+
+def test_a_damaged_mask_is_named(home: Path, shards: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "shards"
+    shutil.copytree(shards, copy)
+    entry = pl.read_parquet(copy / "samples.parquet").filter(pl.col("mask_length") > 0).row(0, named=True)
+    path = copy / entry["shard"]
+    data = bytearray(path.read_bytes())
+    data[entry["mask_offset"] + 40] ^= 255
+    path.write_bytes(data)
+    problems = {(problem.where, problem.reason) for problem in verify_shards(copy, full=True)}
+    assert (f"{entry['shard']}: {entry['key']}", "wrong_hash") in problems
+    data[entry["mask_offset"] - 512] = 0
+    path.write_bytes(data)
+    samples = ShardDataset(copy, Split.TRAIN)
+    with pytest.raises(DataError, match=f"{entry['key']}.*bad_header|bad_header.*{entry['key']}"):
+        samples[samples.rows["key"].index_of(entry["key"]) or 0]
 
 
 def test_where_chooses_the_reals(tmp_path: Path) -> None:
