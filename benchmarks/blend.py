@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,10 @@ import numpy as np
 from scipy.stats import ks_2samp
 
 from benchmarks.blend_measures import measures, portrait
+from mmidd.preprocess.blend.compose import poisson_blend
+from mmidd.preprocess.blend.masks import hull_mask
 from mmidd.preprocess.blend.recipe import RECIPES, RecipeName
+from mmidd.preprocess.blend.regions import region_points
 from mmidd.preprocess.blend.render import finished
 from mmidd.preprocess.detectors.base import Pixels
 from mmidd.preprocess.simulate import simulate_sample
@@ -54,6 +58,7 @@ def main() -> None:
     rates = speeds(recipes, peers, arguments.pairs, arguments.rounds)
     found: dict[str, Any] = {"opencv": cv2.__version__, "pairs_per_s": rates}
     found["sbi_over"] = {peer.name: round(rates["sbi"] / rates[peer.name], 2) for peer in peers}
+    found["poisson_ms"] = poisson(arguments.rounds)
     found["share_of_time"] = profile(recipes["sbi"], 5 * arguments.pairs)
     drawn = [
         measures(real, fake, mask / 255)
@@ -117,6 +122,36 @@ def speeds(recipes: dict[RecipeName, Ours], peers: list[Peer], pairs: int, round
                 pair(k)
             rates[name].append(pairs / (time.perf_counter() - start))
     return {name: round(statistics.median(values), 1) for name, values in rates.items()}
+
+
+def poisson(rounds: int) -> dict[str, dict[str, float]]:
+    """Median milliseconds of one Poisson blend of a region: OpenCV's `seamlessClone` and ours."""
+    crop, marks = portrait()
+    found = {}
+    for name in ("full face", "center face", "left eye"):
+        mask = hull_mask([region_points(marks, name)], *crop.shape[:2])
+        x, y, width, height = cv2.boundingRect(mask)
+        box = np.s_[y : y + height, x : x + width]
+        target, part = crop[box].copy(), mask[box].copy()
+        source = np.asarray(cv2.GaussianBlur(target, (5, 5), 1), dtype=np.uint8)
+        contenders: dict[str, Callable[[], object]] = {
+            "seamlessClone": partial(clone, source, target, part),
+            "mmidd": partial(poisson_blend, source, target, part),
+        }
+        times: dict[str, list[float]] = {contender: [] for contender in contenders}
+        for _ in range(10 * rounds):
+            for contender, blend in contenders.items():
+                start = time.perf_counter()
+                blend()
+                times[contender].append(1e3 * (time.perf_counter() - start))
+        found[name] = {contender: round(statistics.median(t), 2) for contender, t in times.items()}
+    return found
+
+
+def clone(source: Pixels, target: Pixels, mask: Any) -> object:
+    """OpenCV's, with a copy of the mask, since it is written to."""
+    height, width = mask.shape
+    return cv2.seamlessClone(source, target, mask.copy(), (width // 2, height // 2), cv2.NORMAL_CLONE)
 
 
 def profile(pair: Ours, pairs: int) -> dict[str, float]:
