@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,17 @@ def test_missing_shards_split_and_captions_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="mmidd caption"):
         train(small_config("sd2"), bare, tmp_path / "run", SilentReporter())
     assert not (tmp_path / "run").exists(), "nothing is left behind by a run that cannot start"
+
+
+def test_a_damaged_sample_is_skipped_counted_and_named_with_its_shard(tmp_path: Path) -> None:
+    shards = write_world(tmp_path / "shards")
+    entry = pl.read_parquet(shards / "samples.parquet").filter(pl.col("split") == "train").row(0, named=True)
+    data = bytearray((shards / entry["shard"]).read_bytes())
+    data[entry["image_offset"] : entry["image_offset"] + 40] = bytes(40)
+    (shards / entry["shard"]).write_bytes(data)
+    result = train(small_config("lnclip", "balance=none"), shards, tmp_path / "run", SilentReporter())
+    assert result.unusable == 2, "once in each of two epochs"
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    named = [line["why"] for line in lines if line["event"] == "unusable"]
+    assert len(named) == 2
+    assert all(entry["shard"] in why and entry["key"] in why for why in named)
