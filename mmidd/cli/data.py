@@ -185,6 +185,10 @@ def simulate(
 
 def shard(
     workspace: opt.Workspace = None,
+    where: Annotated[
+        str | None,
+        typer.Option(help="SQL condition on the columns of samples, simulations and captions."),
+    ] = None,
     target_size: Annotated[int, typer.Option(min=1, help="Upper mark of the mean shard size, in MB.")] = 256,
     train_on_eval: Annotated[
         bool, typer.Option("--train-on-eval", help="Keep train and val of evaluation sources, too.")
@@ -201,6 +205,7 @@ def shard(
     Examples:
       mmidd shard --target-size 512
       mmidd shard --train-on-eval
+      mmidd shard --where "source IN ('ff++', 'ffhq') AND recipe IS NULL"
     """
     from rich.progress import Progress
 
@@ -209,7 +214,7 @@ def shard(
     from mmidd.shards.writer import write_shards
 
     home = open_workspace(workspace)
-    chosen = select(home, train_on_eval)
+    chosen = select(home, train_on_eval, where)
     say(chosen.describe(), quiet=as_json)
     with exclusive(home.root / ".shards.lock"), Progress(console=err, disable=as_json) as progress:
         task = progress.add_task("shard", total=chosen.rows.height)
@@ -221,14 +226,16 @@ def shard(
             seed=seed,
             target_bytes=target_size * 2**20,
             read_mask=read_mask(home),
+            left_out=chosen.left_out,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if as_json:
-        emit({**vars(summary), "no_split": chosen.no_split, "kept_apart": chosen.kept_apart})
+        counts = {name: getattr(chosen, name) for name in ("no_split", "kept_apart", "unmatched")}
+        emit({**vars(summary), **counts})
     else:
-        counts = ", ".join(f"{split} {count:,}" for split, count in summary.samples.items())
+        splits = ", ".join(f"{split} {count:,}" for split, count in summary.samples.items())
         left_out = "".join(f"; {count:,} left out: {reason}" for reason, count in summary.rejected.items())
-        say(f"{summary.shards} shards, {summary.bytes / 2**20:.1f} MB in {summary.out}: {counts}{left_out}")
+        say(f"{summary.shards} shards, {summary.bytes / 2**20:.1f} MB in {summary.out}: {splits}{left_out}")
     if summary.failed_share > max_failed:
         raise TooManyFailures(
             f"shard: {summary.failed_share:.1%} of the samples were left out; run `mmidd verify`"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,8 @@ from mmidd.spec import PreprocessSpec
 INDEX_FILE = "index.json"
 SAMPLES_FILE = "samples.parquet"
 REJECTED_FILE = "rejected.parquet"
+CARD_FILE: Literal["README.md"] = "README.md"
+CROISSANT_FILE: Literal["croissant.json"] = "croissant.json"
 
 SHARD_NAME = r"^(train|val|test|none)-\d{5,}\.tar$"
 
@@ -84,6 +87,7 @@ class ShardIndex(_Frozen):
         samples_sha256: SHA-256 of `samples.parquet`.
         rejected: manifest rows left out, counted by reason; `rejected.parquet` names them.
         shards: the tar files, in order.
+        documents: SHA-256 of the dataset card and of the Croissant metadata.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -94,6 +98,7 @@ class ShardIndex(_Frozen):
     samples_sha256: str
     rejected: dict[str, int]
     shards: tuple[Shard, ...]
+    documents: dict[Literal["README.md", "croissant.json"], str]
 
     @classmethod
     def load(cls, folder: Path) -> ShardIndex:

@@ -30,8 +30,8 @@ class Problem:
 def verify_shards(out: Path, full: bool) -> list[Problem]:
     """Check a folder of shards.
 
-    Quick: every shard is there in its size, both members of every sample lie where
-    `samples.parquet` says, and the counts agree. Full: also the SHA-256 of every shard and
+    Quick: the documents are as written, every shard is there in its size, the members of every
+    sample lie where `samples.parquet` says, and the counts agree. Full: also the SHA-256 of every shard and
     image, every image decodes, and every JSON agrees with `samples.parquet`.
 
     Returns:
@@ -41,7 +41,7 @@ def verify_shards(out: Path, full: bool) -> list[Problem]:
         UsageError: the folder has no index that this version reads.
     """
     index = ShardIndex.load(out)
-    problems = list(_stray_files(out, index))
+    problems = [*_stray_files(out, index), *_documents(out, index)]
     if _sha256(out / SAMPLES_FILE) != index.samples_sha256:
         problems.append(Problem(SAMPLES_FILE, "wrong_hash", "differs from index.json"))
     try:
@@ -61,6 +61,15 @@ def _stray_files(out: Path, index: ShardIndex) -> Iterator[Problem]:
     for path in sorted(out.iterdir()):
         if re.match(SHARD_NAME, path.name) and path.name not in known:
             yield Problem(path.name, "stray_shard", "not in index.json")
+
+
+def _documents(out: Path, index: ShardIndex) -> Iterator[Problem]:
+    for name, written in index.documents.items():
+        found = _sha256(out / name)
+        if found is None:
+            yield Problem(name, "missing_document")
+        elif found != written:
+            yield Problem(name, "wrong_hash", "differs from index.json")
 
 
 def _check_shard(out: Path, shard: Shard, entries: pl.DataFrame, full: bool) -> Iterator[Problem]:

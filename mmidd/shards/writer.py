@@ -21,7 +21,12 @@ from mmidd import schema
 from mmidd.engine.ledger import storage_errors
 from mmidd.errors import DataError, StorageError, TooManyFailures
 from mmidd.schema import Split
+from mmidd.shards.card import dataset_card
+from mmidd.shards.contents import Contents
+from mmidd.shards.croissant import croissant
 from mmidd.shards.index import (
+    CARD_FILE,
+    CROISSANT_FILE,
     ENTRIES,
     INDEX_FILE,
     LABEL_COLUMNS,
@@ -51,7 +56,7 @@ TARGET_BYTES = 256 * 2**20
 _NOT_CONTENT = (
     {column.name for column in schema.LEDGER}
     | {column.name for column in schema.PLACEMENT if column.name != "sha256"}
-    | {"mask_offset", "mask_length", "table"}
+    | {"mask_offset", "mask_length", "table", "__hash"}
 )
 
 Row = dict[str, Any]
@@ -95,6 +100,7 @@ def write_shards(
     target_bytes: int = TARGET_BYTES,
     on_progress: Callable[[int, int], None] | None = None,
     read_mask: ReadBlob | None = None,
+    left_out: Mapping[str, int] | None = None,
 ) -> ShardSummary:
     """Write every sample with its metadata into the shards of its split.
 
@@ -112,6 +118,7 @@ def write_shards(
         target_bytes: upper mark of the mean shard size.
         on_progress: called with (rows done, rows in all) after each shard.
         read_mask: gives the mask of a row that has `mask_sha256`; without it masks are left out.
+        left_out: how many samples were not even given, by what they are, for the dataset card.
 
     Raises:
         UsageError: `samples` is empty or lacks columns.
@@ -134,7 +141,7 @@ def write_shards(
             raise TooManyFailures(
                 f"no sample could be sharded ({reasons}); run `mmidd verify` on the workspace"
             )
-        index = draft.finish(ordered, spec, seed)
+        index = draft.finish(ordered, spec, seed, left_out or {})
         _commit(stage, out, index)
     per_split = {split.value: sum(shard.samples for shard in index.of_split(split)) for split in Split}
     return ShardSummary(
@@ -181,8 +188,10 @@ class _Draft:
             )
         )
 
-    def finish(self, ordered: pl.DataFrame, spec: PreprocessSpec, seed: int) -> ShardIndex:
-        """Write the tables and, last, the index."""
+    def finish(
+        self, ordered: pl.DataFrame, spec: PreprocessSpec, seed: int, left_out: Mapping[str, int]
+    ) -> ShardIndex:
+        """Write the tables, the documents and, last, the index."""
         places = pl.DataFrame(self.entries, schema=PLACES, orient="row")
         recipe = pl.col("recipe") if "recipe" in ordered.columns else pl.lit(None, pl.String).alias("recipe")
         labels = ordered.select("sample_id", *LABEL_COLUMNS, recipe)
@@ -201,9 +210,29 @@ class _Draft:
             samples_sha256=digest,
             rejected=_by_reason(rejected),
             shards=tuple(self.shards),
+            documents={},
         )
+        rows = ordered.join(places, left_on="sample_id", right_on="key", how="semi")
+        masks = places.filter(pl.col("mask_length") > 0).height
+        index = _documented(index, self.stage, rows, masks, left_out)
         index.save(self.stage)
         return index
+
+
+def _documented(
+    index: ShardIndex, stage: Path, rows: pl.DataFrame, masks: int, left_out: Mapping[str, int]
+) -> ShardIndex:
+    """Write the dataset card and the Croissant metadata; gives the index with their hashes."""
+    images = sorted(EXTENSIONS[encoding] for encoding in rows["encoding"].unique())
+    members = (*images, *([MASK_EXTENSION] if masks else []), "json")
+    contents = Contents(index, rows.drop(_NOT_CONTENT, strict=False), members, masks, left_out)
+    table_bytes = (stage / SAMPLES_FILE).stat().st_size
+    texts = {CARD_FILE: dataset_card(contents), CROISSANT_FILE: croissant(contents, table_bytes)}
+    hashes = {}
+    for name, text in texts.items():
+        (stage / name).write_bytes(text.encode())
+        hashes[name] = hashlib.sha256(text.encode()).hexdigest()
+    return index.model_copy(update={"documents": hashes})
 
 
 def _add_sample(tar: TarWriter, row: Row, read: ReadBlob, read_mask: ReadBlob | None) -> Span:
@@ -279,7 +308,7 @@ def _commit(stage: Path, out: Path, index: ShardIndex) -> None:
     out.mkdir(exist_ok=True)
     (out / INDEX_FILE).unlink(missing_ok=True)
     shards = {shard.name for shard in index.shards}
-    for name in [*sorted(shards), SAMPLES_FILE, REJECTED_FILE, INDEX_FILE]:
+    for name in [*sorted(shards), SAMPLES_FILE, REJECTED_FILE, *index.documents, INDEX_FILE]:
         (stage / name).replace(out / name)
     for path in out.iterdir():
         if re.match(SHARD_NAME, path.name) and path.name not in shards:

@@ -22,9 +22,6 @@ Mask = NDArray[np.uint8]
 """(H, W), 0 to 255."""
 
 ELASTIC_ALPHA, ELASTIC_SIGMA = 50.0, 7.0
-FRACTION = 32
-"""Displacements are multiples of 1/32 pixel, as OpenCV's remap takes them."""
-
 REACH = 16
 EVERY = slice(None)
 
@@ -59,18 +56,21 @@ def hull_mask(groups: Sequence[Points], height: int, width: int, smooth: bool = 
 
 
 def elastic(mask: Mask, seed: int) -> Mask:
-    """Move every pixel by `displacement`; what comes from beyond the image is mirrored."""
+    """Move every pixel by `displacement`, to the nearest; what comes from beyond the image is mirrored.
+
+    The nearest, since augmentation libraries do so with masks: a blend of two would make the edge of
+    every hull soft, which the erosion of `soften` would then take away.
+    """
     height, width = mask.shape
     rows, columns = _around(mask)
-    kind = np.int16 if max(height, width) * FRACTION < 2**15 - 2**10 else np.int32
-    x, y = displacement(seed, height, width, rows, columns).astype(kind)
-    x += np.arange(columns.start, columns.stop, dtype=kind) * FRACTION
-    y += np.arange(rows.start, rows.stop, dtype=kind)[:, None] * FRACTION
-    whole = np.empty((*x.shape, 2), np.int16)
-    whole[..., 0], whole[..., 1] = x >> 5, y >> 5
-    part = (((y & 31) << 5) | (x & 31)).astype(np.uint16)
-    moved = np.zeros_like(mask)
-    moved[rows, columns] = cv2.remap(mask, whole, part, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    x, y = np.rint(displacement(seed, height, width, rows, columns)).astype(np.int16)
+    place = np.empty((*x.shape, 2), np.int16)
+    place[..., 0] = x + np.arange(columns.start, columns.stop, dtype=np.int16)
+    place[..., 1] = y + np.arange(rows.start, rows.stop, dtype=np.int16)[:, None]
+    moved, nothing = np.zeros_like(mask), np.empty(0, np.uint8)
+    moved[rows, columns] = cv2.remap(
+        mask, place, nothing, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101
+    )
     return moved
 
 
@@ -84,7 +84,7 @@ def _around(mask: Mask) -> tuple[slice, slice]:
 def displacement(
     seed: int, height: int, width: int, rows: slice = EVERY, columns: slice = EVERY
 ) -> NDArray[np.float32]:
-    """SBI's elastic field of an image in whole 1/32 pixels, or a part of it: (2, H, W), x before y.
+    """SBI's elastic field of an image in pixels, or a part of it: (2, H, W), x before y.
 
     There it is uniform noise on [-1, 1] for every pixel, Gaussian blurred with sigma 7 and times
     50 (Simard et al. 2003). A Gaussian of that width leaves nothing of what is finer than a few
@@ -95,8 +95,7 @@ def displacement(
     rng = np.random.Generator(np.random.Philox(key=seed))
     shape = (_DRAWS, 2, down.shape[1], across.shape[1])
     noise = rng.integers(-_NOISE, _NOISE + 1, shape, np.int16).sum(0, dtype=np.float32)
-    field = down[rows] @ noise @ across[columns].T
-    return np.asarray(np.rint(np.multiply(field, _gain(), out=field), out=field), dtype=np.float32)
+    return np.asarray(down[rows] @ noise @ across[columns].T * _gain(), dtype=np.float32)
 
 
 @cache
@@ -111,8 +110,8 @@ def _basis(size: int) -> NDArray[np.float32]:
 
 @cache
 def _gain() -> np.float32:
-    """Brings the field from its integers to SBI's standard deviation, in 1/32 pixels."""
-    wanted = ELASTIC_ALPHA * np.sqrt(1 / 3 / (4 * np.pi)) / ELASTIC_SIGMA * FRACTION
+    """Brings the field from its integers to SBI's standard deviation, in pixels."""
+    wanted = ELASTIC_ALPHA * np.sqrt(1 / 3 / (4 * np.pi)) / ELASTIC_SIGMA
     noise = _DRAWS * ((2 * _NOISE + 1) ** 2 - 1) / 12
     drawn = _PEAK**2 * np.sqrt(noise * np.pi) * ELASTIC_SIGMA / _CELL
     return np.float32(wanted / drawn)

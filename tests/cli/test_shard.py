@@ -1,0 +1,36 @@
+"""`mmidd shard` by the command, on a workspace of four faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmidd.shards.index import read_entries
+from mmidd.workspace import Workspace
+from tests.audit.audit_world import build, row
+from tests.cli.command import as_json, error_line, mmidd
+
+
+def make(root: Path) -> Workspace:
+    spec_id = Workspace.open(root, create=True).pin({"frames": 4, "size": 32}).spec_id
+    shared = {"encoding": "jpeg", "spec_id": spec_id}
+    rows = [row(f"r{number}", source="ab"[number % 2], **shared) for number in range(4)]
+    return build(root, *rows, row("r4", source="a", split="none", **shared))
+
+
+def test_where_chooses_what_is_sharded_and_the_card_says_so(tmp_path: Path) -> None:
+    workspace = make(tmp_path / "ws")
+    summary = as_json("shard", "--where", "source = 'a'", "-w", workspace.root)
+    assert (summary["samples"], summary["unmatched"], summary["no_split"]) == ({"train": 2}, 2, 1)
+    assert set(read_entries(workspace.shards_dir)["source"].to_pylist()) == {"a"}
+    card = (workspace.shards_dir / "README.md").read_text()
+    assert "| not matching --where | 2 |" in card
+    assert "| without a split | 1 |" in card
+    said = mmidd("shard", "--where", "source = 'a'", "-w", workspace.root)
+    assert "2 not matching --where" in said.stdout
+    assert as_json("verify", "--full", "-w", workspace.root) == []
+
+
+def test_a_bad_condition_is_one_line_and_writes_nothing(tmp_path: Path) -> None:
+    workspace = make(tmp_path / "ws")
+    assert "sorce" in error_line(mmidd("shard", "--where", "sorce = 'a'", "-w", workspace.root), 2)
+    assert not workspace.shards_dir.exists()
