@@ -13,7 +13,7 @@ demo: env
 	mmidd demo --out mmidd-demo
 
 test: env
-	python -m pytest
+	python -m pytest -n auto --dist loadfile
 
 # Captions against a real engine: `vllm serve` on two cores, on a tiny checkpoint that the tests write.
 test-vllm: env $(STAMP_VLLM)
