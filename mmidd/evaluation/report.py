@@ -23,10 +23,10 @@ from mmidd.evaluation import plots
 from mmidd.evaluation.metrics import METRICS
 from mmidd.evaluation.protocol import Level
 from mmidd.evaluation.results import Estimate, Evaluation
-from mmidd.evaluation.scoring import Samples
 from mmidd.evaluation.tables import items, of_split
 from mmidd.evaluation.view import label, notes, shown
 from mmidd.schema import ForgeryType
+from mmidd.shards.samples import Samples
 
 SHOTS = 8
 """Thumbnails per class on the contact sheet."""

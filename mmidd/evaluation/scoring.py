@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mmidd.errors import DataError, StorageError
 from mmidd.schema import SCORES, ForgeryType, Label, with_version
+from mmidd.shards.samples import Sample, Samples
 
 BATCH = 32
 
@@ -39,26 +39,6 @@ class Scorer(Protocol):
 
     def score(self, crops: Sequence[NDArray[np.uint8]]) -> Scores:
         """Scores of RGB crops (H, W, 3) of any size."""
-
-
-class Sample(Protocol):
-    """One crop: key, RGB image (H, W, 3) uint8, and its manifest row."""
-
-    @property
-    def key(self) -> str: ...  # noqa: D102
-    @property
-    def image(self) -> NDArray[np.uint8]: ...  # noqa: D102
-    @property
-    def row(self) -> Row: ...  # noqa: D102
-
-
-class Samples(Protocol):
-    """Random access to the samples of one split; `rows` has one row per sample, in order."""
-
-    @property
-    def rows(self) -> pl.DataFrame: ...  # noqa: D102
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> Sample: ...
 
 
 @dataclass(frozen=True)

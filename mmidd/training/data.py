@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ from mmidd.errors import DataError, UsageError
 from mmidd.schema import ForgeryType, Label, Split
 from mmidd.shards.pairs import PairedPlan
 from mmidd.shards.plan import EpochPlan, balance_groups
+from mmidd.shards.samples import Sample
 from mmidd.shards.stream import ShardDataset
 from mmidd.training.augment import augment, resize, sample_generator
 from mmidd.training.config import TrainConfig
 from mmidd.training.online import OnlineSamples
-from mmidd.training.samples import Sample, Samples
+from mmidd.training.samples import Samples
 
 NO_CAPTIONS = "the method needs captions, and the shards lack them; run `mmidd caption`, then `mmidd shard`"
 
@@ -103,7 +105,7 @@ class Batch:
 
 def train_batches(data: TrainingData, config: TrainConfig, epoch: int, start: int) -> Iterator[Batch]:
     """Augmented batches of an epoch from batch number `start` on; the last may be smaller."""
-    dataset = _Augmented(data.train.at(epoch), config, epoch, image_size(config))
+    dataset = _Prepared(data.train.at(epoch), image_size(config), partial(_augmented, config, epoch))
     batches = enumerate(_plan(data, config, epoch).batches(start), start)
     return _load(dataset, [[(number, i) for i in batch] for number, batch in batches], config.workers)
 
@@ -117,7 +119,7 @@ def eval_batches(samples: Samples, size: int, batch: int) -> Iterator[Batch]:
     """Batches of unchanged samples in their own order."""
     starts = range(0, len(samples), batch)
     numbered = [[(0, i) for i in range(start, min(start + batch, len(samples)))] for start in starts]
-    return _load(_Plain(samples, size), numbered, workers=0)
+    return _load(_Prepared(samples, size, _as_it_is), numbered, workers=0)
 
 
 def image_size(config: TrainConfig) -> int:
@@ -144,9 +146,13 @@ _Key = tuple[int, int]  # number of the batch, index of the sample
 _Item = tuple[NDArray[np.uint8], Sample] | str  # or why the sample cannot be used
 
 
-class _Augmented(Dataset[_Item]):
-    def __init__(self, samples: Samples, config: TrainConfig, epoch: int, size: int) -> None:
-        self.samples, self.config, self.epoch, self.size = samples, config, epoch, size
+class _Prepared(Dataset[_Item]):
+    """Samples at the network's size, after `change` of (sample, number of its batch)."""
+
+    def __init__(
+        self, samples: Samples, size: int, change: Callable[[Sample, int], NDArray[np.uint8]]
+    ) -> None:
+        self.samples, self.size, self.change = samples, size, change
 
     def __getitem__(self, key: _Key) -> _Item:
         batch, index = key
@@ -154,26 +160,22 @@ class _Augmented(Dataset[_Item]):
             sample = self.samples[index]
         except DataError as error:
             return str(error)
-        rng = sample_generator(self.config.seed, self.epoch, batch, sample.key)
-        return resize(augment(sample.image, self.config.augment, rng), self.size), sample
+        return resize(self.change(sample, batch), self.size), sample
 
 
-class _Plain(Dataset[_Item]):
-    def __init__(self, samples: Samples, size: int) -> None:
-        self.samples, self.size = samples, size
+def _augmented(config: TrainConfig, epoch: int, sample: Sample, batch: int) -> NDArray[np.uint8]:
+    return augment(sample.image, config.augment, sample_generator(config.seed, epoch, batch, sample.key))
 
-    def __getitem__(self, key: _Key) -> _Item:
-        try:
-            sample = self.samples[key[1]]
-        except DataError as error:
-            return str(error)
-        return resize(sample.image, self.size), sample
+
+def _as_it_is(sample: Sample, batch: int) -> NDArray[np.uint8]:
+    return sample.image
 
 
 def _plan(data: TrainingData, config: TrainConfig, epoch: int) -> EpochPlan | PairedPlan:
+    rows = data.train.at(epoch).rows
     if config.balance == "pair":
-        return PairedPlan(data.train.rows, config.seed, epoch, config.batch)
-    return EpochPlan(balance_groups(data.train.rows, config.balance), config.seed, epoch, config.batch)
+        return PairedPlan(rows, config.seed, epoch, config.batch)
+    return EpochPlan(balance_groups(rows, config.balance), config.seed, epoch, config.batch)
 
 
 def _load(dataset: Dataset[_Item], batches: list[list[_Key]], workers: int) -> Iterator[Batch]:

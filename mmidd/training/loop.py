@@ -112,9 +112,7 @@ class Loop:
     def _step(self, batch: Batch) -> None:
         progress, config = self.progress, self.config
         for why in batch.unusable:
-            progress.unusable += 1
-            self.reporter.on_unusable(1, why)
-            self.log.write_unusable(progress.step, why)
+            self._leave_out(why)
         factor = lr_factor(progress.step, self.total, self.per_epoch, config.optim)
         for group, top in zip(self.optimiser.param_groups, self.top_lrs, strict=True):
             group["lr"] = top * factor
@@ -134,6 +132,11 @@ class Loop:
         progress.step += 1
         progress.batch += 1
         self._report(terms, good, factor * self.top_lrs[0], len(batch))
+
+    def _leave_out(self, why: str) -> None:
+        self.progress.unusable += 1
+        self.reporter.on_unusable(1, why)
+        self.log.write_unusable(self.progress.step, why)
 
     def _encode(self, batch: Batch) -> Features:
         with self.fabric.autocast():
@@ -166,7 +169,7 @@ class Loop:
 
     def _validate(self) -> None:
         progress = self.progress
-        metrics = validate(self.task, self.data.val, self.config.micro_batch)
+        metrics = validate(self.task, self.data.val, self.config.micro_batch, self._leave_out)
         key = (metrics["video_auc"], metrics["frame_auc"])
         is_best = key > progress.best
         if is_best:

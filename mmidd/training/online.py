@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from mmidd.errors import UsageError
 from mmidd.preprocess.blend.landmarks import crop_marks
@@ -19,16 +15,8 @@ from mmidd.preprocess.blend.recipe import RecipeName
 from mmidd.preprocess.blend.render import finished
 from mmidd.preprocess.simulate import forgery_type, simulate_sample
 from mmidd.schema import ForgeryType, Label, Split
-from mmidd.training.samples import Sample, Samples
-
-
-@dataclass(frozen=True)
-class OnlineSample:
-    """One half of a pair: key, RGB image uint8 (H, W, 3), manifest row."""
-
-    key: str
-    image: NDArray[np.uint8]
-    row: dict[str, Any]
+from mmidd.shards.stream import ShardSample
+from mmidd.training.samples import Samples
 
 
 class OnlineSamples:
@@ -53,7 +41,7 @@ class OnlineSamples:
         usable = real & samples.rows["landmark_scheme"].is_not_null().to_numpy()
         self.left_out = int(np.count_nonzero(real) - np.count_nonzero(usable))
         self._indices = np.flatnonzero(usable)
-        self._last: tuple[int, tuple[OnlineSample, OnlineSample]] | None = None
+        self._last: tuple[int, tuple[ShardSample, ShardSample]] | None = None
         if not len(self._indices):
             raise UsageError(
                 f"no real sample of the {samples.split} split has landmarks to blend along; "
@@ -85,7 +73,7 @@ class OnlineSamples:
     def __len__(self) -> int:
         return 2 * len(self._indices)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> ShardSample:
         """One half of a pair.
 
         Raises:
@@ -96,7 +84,7 @@ class OnlineSamples:
             self._last = (pair, self._pair(int(self._indices[pair])))
         return self._last[1][half]
 
-    def _pair(self, index: int) -> tuple[OnlineSample, OnlineSample]:
+    def _pair(self, index: int) -> tuple[ShardSample, ShardSample]:
         real = self.samples[index]
         recipe = self._recipe(real.key)
         marks = crop_marks(real.row)
@@ -108,8 +96,8 @@ class OnlineSamples:
             "type": forgery_type(recipe).value,
             "video_id": f"{row['video_id']}#online",
         }
-        pristine = OnlineSample(real.key, blend.real, {**row, "type": ForgeryType.REAL.value})
-        return pristine, dataclasses.replace(pristine, key=f"{real.key}#online", image=blend.fake, row=fake)
+        pristine = ShardSample(real.key, blend.real, {**row, "type": ForgeryType.REAL.value})
+        return pristine, ShardSample(f"{real.key}#online", blend.fake, fake, blend.mask)
 
     def _recipe(self, key: str) -> RecipeName:
         digest = hashlib.blake2b(f"{self.seed}:{key}:{self.epoch}".encode(), digest_size=8).digest()

@@ -164,6 +164,23 @@ def test_what_cannot_be_blended_is_skipped_counted_and_logged(tmp_path: Path) ->
     assert sum(line["event"] == "unusable" for line in lines) == 4
 
 
+def test_what_validation_leaves_out_is_counted_too(tmp_path: Path) -> None:
+    data = TrainingData(online(), OnlineSamples(faces(Split.VAL, 3, damaged=1), ("sbi",), 0))
+    settings, reporter = config("epochs=1"), Noticing()
+    (tmp_path / "state").mkdir()
+    result = Loop(build_task(settings), data, settings, tmp_path, reporter).run(resume=False)
+    assert result.unusable == len(reporter.unusable) == 2
+
+
+def test_types_are_balanced_as_the_epoch_draws_them() -> None:
+    samples = OnlineSamples(faces(Split.TRAIN, 30), ("sbi", "regional"), 0)
+    data = TrainingData(samples, OnlineSamples(faces(Split.VAL, 3), ("sbi",), 0))
+    settings = config("online=[sbi,regional]", "balance=type", "batch=6", "micro_batch=6")
+    for batch in train_batches(data, settings, 1, 0):
+        assert len(set(batch.type.tolist())) == 3
+        assert sorted(batch.type.tolist()) == sorted(2 * [*set(batch.type.tolist())])
+
+
 def test_a_batch_without_any_usable_sample_is_an_error() -> None:
     data = TrainingData(online(damaged=5), OnlineSamples(faces(Split.VAL, 3), ("sbi",), 0))
     with pytest.raises(DataError, match=r"unusable_batch.*degenerate_hull"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,13 +64,10 @@ def draw_blend(image: Pixels, marks: FaceMarks, recipe: RecipeName, rng: np.rand
     Raises:
         DataError: why the last drawing gave nothing; see `render`.
     """
-    for left in reversed(range(ATTEMPTS)):
-        try:
+    for _ in range(ATTEMPTS - 1):
+        with suppress(DataError):
             return render(image, marks, RECIPES[recipe](rng))
-        except DataError:
-            if not left:
-                raise
-    raise AssertionError
+    return render(image, marks, RECIPES[recipe](rng))
 
 
 def render(image: Pixels, marks: FaceMarks, drawn: Parameters) -> Blend:
