@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -127,7 +127,7 @@ def run_stage(
         buffer = _Buffer(ledger, options)
         reporter.start(stage.name, total)
         try:
-            with _pool(stage, options) as pool:
+            with stage.pool() if stage.pool else worker_pool(stage.work, options) as pool:
                 for outcome in pool.run(todo):
                     if outcome is not None:
                         unit, rows = outcome
@@ -149,15 +149,11 @@ def run_stage(
     return replace(todo.summary, seconds=time.monotonic() - started)
 
 
-def _pool(stage: Stage, options: EngineOptions) -> Pool:
-    if stage.pool is not None:
-        return stage.pool()
-    assert stage.work is not None
+def worker_pool(work: Callable[[Any], list[Row]] | None, options: EngineOptions) -> Pool:
+    """What runs `work` (from payload to rows) on every unit, as the options say."""
+    assert work is not None
     return UnitPool(
-        stage.work,
-        workers=options.workers,
-        time_limit=options.time_limit,
-        memory_limit=options.memory_limit,
+        work, workers=options.workers, time_limit=options.time_limit, memory_limit=options.memory_limit
     )
 
 
