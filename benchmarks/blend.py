@@ -86,14 +86,14 @@ def ours(recipe: RecipeName) -> Ours:
 
 
 class Peer:
-    """`blend_reference` in a process of its own, with the albumentations of a folder."""
+    """A worker module in a process of its own, with the albumentations of a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, module: str = "benchmarks.blend_reference") -> None:
         (version,) = folder.glob("albumentations-*.dist-info")
         self.name = version.name.removesuffix(".dist-info")
         path = os.pathsep.join([str(folder.resolve()), str(Path(__file__).parents[1])])
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "benchmarks.blend_reference"],
+            [sys.executable, "-W", "ignore", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from mmidd.cli import options as opt
-from mmidd.cli.console import emit, err, finish, open_workspace, out, reporter, say
+from mmidd.cli.console import emit, finish, open_workspace, out, reporter, say
 from mmidd.cli.views import check_table, status_tables
 from mmidd.engine import EngineOptions, run_stage
+from mmidd.engine.cluster import LOCAL, address
 from mmidd.errors import DataError, TooManyFailures, UsageError
 from mmidd.ingest.base import ReadOptions, find_reader
 from mmidd.schema import ForgeryType
 
 
 def _engine(
-    workers: int | None, time_limit: float, retry_failed: bool, max_failed: float, commit_every: float = 30.0
+    workers: int | None,
+    time_limit: float,
+    retry_failed: bool,
+    max_failed: float,
+    commit_every: float = 30.0,
+    *,
+    engine: Literal["local", "ray"],
+    as_json: bool,
 ) -> EngineOptions:
-    settings = EngineOptions(
-        time_limit=time_limit, retry_failed=retry_failed, max_failed=max_failed, flush_seconds=commit_every
+    if engine == "ray":
+        where = "a cluster of this machine alone" if address() == LOCAL else f"the cluster at {address()}"
+        say(f"engine ray on {where} (RAY_ADDRESS)", quiet=as_json)
+    return EngineOptions(
+        engine=engine,
+        workers=workers,
+        time_limit=time_limit,
+        retry_failed=retry_failed,
+        max_failed=max_failed,
+        flush_seconds=commit_every,
     )
-    return settings if workers is None else EngineOptions(**{**vars(settings), "workers": workers})
 
 
 def _types(given: list[str] | None) -> dict[str, ForgeryType]:
@@ -66,6 +82,7 @@ def ingest(
     ] = None,
     encoding: Annotated[str | None, typer.Option(help="jpeg, png or webp (default: jpeg).")] = None,
     quality: Annotated[int | None, typer.Option(help="JPEG quality (default: 95).")] = None,
+    engine: opt.Engine = "local",
     workers: opt.Workers = None,
     time_limit: opt.TimeLimit = 600.0,
     retry_failed: opt.RetryFailed = False,
@@ -85,6 +102,7 @@ def ingest(
       mmidd ingest ff++ ./raw --compression c23 --frames 32
       mmidd ingest folder ./mine --config mine.yaml --limit-videos 10
       mmidd ingest dff ./DeepFakeFace --type inpainting=FE
+      RAY_ADDRESS=10.0.0.1:6379 mmidd ingest ff++ ./raw --engine ray
     """
     from mmidd.ingest import stage
     from mmidd.ingest.check import check as compare
@@ -122,7 +140,9 @@ def ingest(
     values = {**spec.model_dump(), "detector": f"{finder.name} ({finder.version})"}
     chosen = ", ".join(f"{k} {v}" for k, v in values.items())
     say(f"{reader.source} at {reader.root}: {total:,} files; {chosen}; workspace {home.root}", quiet=as_json)
-    settings = _engine(workers, time_limit, retry_failed, max_failed, commit_every)
+    settings = _engine(
+        workers, time_limit, retry_failed, max_failed, commit_every, engine=engine, as_json=as_json
+    )
     table = stage.ledger(home, reader.source)
     pin_source(table.root, reader.source, said)
     summary = run_stage(
@@ -145,6 +165,7 @@ def simulate(
     ] = None,
     preview: Annotated[int | None, typer.Option(min=1, help="Only draw a contact sheet of so many.")] = None,
     seed: opt.Seed = 0,
+    engine: opt.Engine = "local",
     workers: opt.Workers = None,
     time_limit: opt.TimeLimit = 60.0,
     retry_failed: opt.RetryFailed = False,
@@ -160,6 +181,7 @@ def simulate(
       mmidd simulate --preview 6
       mmidd simulate --recipe sbi --per-real 2
       mmidd simulate --recipe regional --where "source = 'ffhq'"
+      RAY_ADDRESS=10.0.0.1:6379 mmidd simulate --engine ray
     """
     from mmidd.preprocess import simulation
     from mmidd.preprocess.simulate import check_recipe
@@ -171,7 +193,7 @@ def simulate(
         path = simulation.preview(home, reals, name, preview, seed)
         emit({"sheet": str(path)}) if as_json else say(f"contact sheet: {path}")
         return
-    settings = _engine(workers, time_limit, retry_failed, max_failed)
+    settings = _engine(workers, time_limit, retry_failed, max_failed, engine=engine, as_json=as_json)
     summary = run_stage(
         simulation.stage(name),
         simulation.ledger(home, name),
@@ -194,6 +216,11 @@ def shard(
         bool, typer.Option("--train-on-eval", help="Keep train and val of evaluation sources, too.")
     ] = False,
     seed: opt.Seed = 0,
+    engine: opt.Engine = "local",
+    workers: opt.Workers = None,
+    time_limit: Annotated[
+        float, typer.Option(min=0.1, help="Seconds per shard before its worker is killed.")
+    ] = 3600.0,
     max_failed: opt.MaxFailed = 0.05,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -201,41 +228,45 @@ def shard(
 
     Samples without a split are left out and counted. So is what evaluation sources (role eval in
     `mmidd sources`) call train and val, or a result on them would not be a cross-dataset one.
+    Stop it at any time and run the same line again: a finished shard is not written twice, and one
+    that is published already is kept if nothing in it would change.
 
     Examples:
       mmidd shard --target-size 512
       mmidd shard --train-on-eval
       mmidd shard --where "source IN ('ff++', 'ffhq') AND recipe IS NULL"
+      RAY_ADDRESS=10.0.0.1:6379 mmidd shard --engine ray
     """
-    from rich.progress import Progress
-
+    from mmidd.cli.shard_view import ShardView, shard_table
     from mmidd.engine.lock import exclusive
-    from mmidd.shards.select import read_blob, read_mask, select
+    from mmidd.shards.blobs import Packs
+    from mmidd.shards.select import select
     from mmidd.shards.writer import write_shards
 
     home = open_workspace(workspace)
+    settings = _engine(
+        workers, time_limit, retry_failed=False, max_failed=max_failed, engine=engine, as_json=as_json
+    )
     chosen = select(home, train_on_eval, where)
     say(chosen.describe(), quiet=as_json)
-    with exclusive(home.root / ".shards.lock"), Progress(console=err, disable=as_json) as progress:
-        task = progress.add_task("shard", total=chosen.rows.height)
+    started = time.monotonic()
+    with exclusive(home.root / ".shards.lock"), ShardView(quiet=as_json) as view:
         summary = write_shards(
             chosen.rows,
-            read_blob(home),
+            Packs(home.root.absolute()),
             home.shards_dir,
             spec=home.spec,
             seed=seed,
             target_bytes=target_size * 2**20,
-            read_mask=read_mask(home),
+            options=settings,
             left_out=chosen.left_out,
-            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            on_progress=view,
         )
     if as_json:
         counts = {name: getattr(chosen, name) for name in ("no_split", "kept_apart", "unmatched")}
         emit({**vars(summary), **counts})
     else:
-        splits = ", ".join(f"{split} {count:,}" for split, count in summary.samples.items())
-        left_out = "".join(f"; {count:,} left out: {reason}" for reason, count in summary.rejected.items())
-        say(f"{summary.shards} shards, {summary.bytes / 2**20:.1f} MB in {summary.out}: {splits}{left_out}")
+        out.print(shard_table(summary, time.monotonic() - started))
     if summary.failed_share > max_failed:
         raise TooManyFailures(
             f"shard: {summary.failed_share:.1%} of the samples were left out; run `mmidd verify`"

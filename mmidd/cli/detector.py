@@ -20,6 +20,7 @@ def train(
     workspace: opt.Workspace = None,
     preset: Annotated[str, typer.Option(help="paper, or tiny for a CPU.")] = "paper",
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override, as in optim.lr=1e-4.")] = None,
+    data: opt.Data = None,
     name: Annotated[str | None, typer.Option(help="Name of the run [METHOD-PRESET].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run where it stopped.")] = False,
     as_json: opt.AsJson = False,
@@ -32,10 +33,11 @@ def train(
       mmidd train sd2
       mmidd train lnclip --set backbone.weights=/models/clip-vit-l-14.safetensors
       mmidd train lnclip --preset tiny --set epochs=2 --name quick
+      mmidd train sd2 --data s3://bucket/shards --set sampling.window=16
     """
     from mmidd.training.config import apply_overrides, load_config, load_preset
 
-    home = open_workspace(workspace)
+    home = open_workspace(workspace, create=data is not None)
     run_dir = home.runs_dir / (name or f"{method}-{preset}")
     exists = (run_dir / "config.yaml").is_file()
     if exists and not resume:
@@ -51,7 +53,7 @@ def train(
     from mmidd.training.train import train as run
 
     with TrainView(quiet=as_json) as view:
-        result = run(config, home.shards_dir, run_dir, view, resume)
+        result = run(config, data or home.shards_dir, run_dir, view, resume)
     if as_json:
         emit(vars(result))
     else:
@@ -72,7 +74,7 @@ def train(
 def evaluate(
     run: Annotated[str, typer.Argument(help="Name or folder of a run.")],
     workspace: opt.Workspace = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of shards (default: the workspace's).")] = None,
+    data: opt.Data = None,
     split: Annotated[Split, typer.Option(help="Split to report.")] = Split.TEST,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -81,15 +83,16 @@ def evaluate(
     Every score goes to Parquet first and every number comes from that file, with its protocol and a
     95% interval. Thresholds are fitted on the validation split, never on the test split.
 
-    Example:
+    Examples:
       mmidd eval sd2-tiny
+      mmidd eval sd2-tiny --data s3://bucket/celeb-df/shards
     """
     from mmidd.evaluation.evaluate import evaluate as score
     from mmidd.evaluation.evaluate import evaluation_dir
     from mmidd.evaluation.results import REPORT_FILE
     from mmidd.evaluation.view import summary_table
 
-    home = open_workspace(workspace)
+    home = open_workspace(workspace, create=data is not None)
     run_dir, shards = find_run(home, run), data or home.shards_dir
     with Progress(console=err, disable=as_json, transient=True) as progress:
         task = progress.add_task(f"score {run_dir.name}", total=None)

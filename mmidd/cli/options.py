@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,8 +11,18 @@ Workspace = Annotated[
     Path | None,
     typer.Option("--workspace", "-w", envvar="MMIDD_WORKSPACE", help="Folder of all results [./mmidd-data]."),
 ]
+Data = Annotated[
+    str | None, typer.Option("--data", help="Folder or URL of shards, as s3://... [the workspace's].")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes (default: all cores).")]
+Engine = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="Processes here, or actors on the Ray cluster that RAY_ADDRESS names."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Processes or actors (default: all cores, of all nodes)."),
+]
 TimeLimit = Annotated[
     float,
     typer.Option("--time-limit", min=0.1, help="Seconds per file or sample before its worker is killed."),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import resource
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -14,6 +12,7 @@ from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from mmidd.engine.signals import follow_parent
 from mmidd.engine.threads import single_thread
 from mmidd.engine.units import Outcome, Row, Unit
 from mmidd.errors import DataError
@@ -22,7 +21,6 @@ from mmidd.schema import Status
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.5
-_PR_SET_PDEATHSIG = 1
 
 
 class Guard:
@@ -52,6 +50,11 @@ class Guard:
         return _result(
             self._pool.schedule(function, args=arguments, timeout=self._time_limit), self._time_limit
         )
+
+    def rows(self, work: Callable[[Any], list[Row]], payloads: Iterable[Any]) -> list[list[Row]]:
+        """The rows of units; a failure row for one that raises, takes too long or kills the process."""
+        futures = [self._pool.schedule(_run, args=(work, one), timeout=self._time_limit) for one in payloads]
+        return [_rows(future, self._time_limit) for future in futures]
 
 
 class UnitPool:
@@ -94,19 +97,13 @@ class UnitPool:
                     break
                 waiting[self._schedule(unit)] = unit
             finished, _ = wait(waiting, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-            yield from ((waiting[future], self._rows(future)) for future in finished)
+            yield from ((waiting[future], _rows(future, self._time_limit)) for future in finished)
             for future in finished:
                 del waiting[future]
             yield None
 
     def _schedule(self, unit: Unit) -> Future[list[Row]]:
         return self._pool.schedule(_run, args=(self._work, unit.payload), timeout=self._time_limit)
-
-    def _rows(self, future: Future[list[Row]]) -> list[Row]:
-        try:
-            return settle(_result(future, self._time_limit))
-        except DataError as error:
-            return [failed(error.reason, error.detail)]
 
 
 def _processes(workers: int, memory_limit: int) -> ProcessPool:
@@ -128,6 +125,13 @@ def _result(future: Future[T], time_limit: float) -> T:
         raise DataError("timed_out", f"more than {time_limit:g} s") from error
     except ProcessExpired as error:
         raise DataError("worker_died", f"exit code {error.exitcode}") from error
+
+
+def _rows(future: Future[list[Row]], time_limit: float) -> list[Row]:
+    try:
+        return settle(_result(future, time_limit))
+    except DataError as error:
+        return [failed(error.reason, error.detail)]
 
 
 def settle(rows: list[Row]) -> list[Row]:
@@ -162,9 +166,7 @@ def failure(error: BaseException) -> Row:
 
 def _start_worker(memory_limit: int) -> None:
     """Leave Ctrl-C to the parent, die with it, keep within the memory limit and to one thread."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    follow_parent()
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, hard))
     single_thread()

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from mmidd.engine.ledger import Ledger
 from mmidd.engine.pool import UnitPool
@@ -22,7 +22,8 @@ class EngineOptions:
     """How a stage runs; none of it changes the result.
 
     Attributes:
-        workers: processes.
+        engine: what runs the units, `local` processes or `ray` actors on a cluster.
+        workers: processes or actors; None for one per core of the machine or the cluster.
         time_limit: seconds per unit before its worker is killed.
         memory_limit: bytes of private memory per worker.
         retry_failed: do the failed units again.
@@ -30,7 +31,8 @@ class EngineOptions:
         flush_rows, flush_bytes, flush_seconds: a part is committed when any is reached.
     """
 
-    workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    engine: Literal["local", "ray"] = "local"
+    workers: int | None = None
     time_limit: float = 600.0
     memory_limit: int = 4 << 30
     retry_failed: bool = False
@@ -152,9 +154,13 @@ def run_stage(
 def worker_pool(work: Callable[[Any], list[Row]] | None, options: EngineOptions) -> Pool:
     """What runs `work` (from payload to rows) on every unit, as the options say."""
     assert work is not None
-    return UnitPool(
-        work, workers=options.workers, time_limit=options.time_limit, memory_limit=options.memory_limit
-    )
+    o = options
+    if o.engine == "ray":
+        from mmidd.engine.on_ray import RayPool
+
+        return RayPool(work, workers=o.workers, time_limit=o.time_limit, memory_limit=o.memory_limit)
+    cores = o.workers or len(os.sched_getaffinity(0))
+    return UnitPool(work, workers=cores, time_limit=o.time_limit, memory_limit=o.memory_limit)
 
 
 def _with_defaults(unit: Unit, row: Row) -> Row:

@@ -28,6 +28,7 @@ from mmidd.evaluation.scoring import BATCH, OnProgress, score_splits
 from mmidd.evaluation.tables import Group, confusion, groups, items, load_scores, of_split
 from mmidd.schema import Split
 from mmidd.spec import PreprocessSpec
+from mmidd.storage import open_folder
 
 FEW_CLUSTERS = 10
 """Below so many clusters of a class an interval is called rough."""
@@ -43,20 +44,21 @@ class Subject:
     dataset_sha256: str
 
 
-def evaluation_dir(run_dir: Path, shards_dir: Path) -> Path:
+def evaluation_dir(run_dir: Path, shards: Path | str) -> Path:
     """Where an evaluation is written: `RUN/eval/<dataset>`."""
-    return run_dir / "eval" / dataset_name(shards_dir)
+    return run_dir / "eval" / dataset_name(shards)
 
 
-def dataset_name(shards_dir: Path) -> str:
-    """The folder's name, or that of its workspace where the folder is just called `shards`."""
-    folder = shards_dir.resolve()
-    return folder.parent.name if folder.name == "shards" else folder.name
+def dataset_name(shards: Path | str) -> str:
+    """The name of a folder or URL, or that of its parent where it is just called `shards`."""
+    where = open_folder(shards)
+    *_, parent, name = (where.where if where.remote else str(Path(where.where).resolve())).split("/")
+    return parent if name == "shards" else name
 
 
 def evaluate(
     run_dir: Path,
-    shards_dir: Path,
+    shards: Path | str,
     split: Split = Split.TEST,
     *,
     device: str = "cpu",
@@ -74,7 +76,7 @@ def evaluate(
 
     Args:
         run_dir: folder of the trained run.
-        shards_dir: folder of shards.
+        shards: folder of shards, a path or URL.
         split: what to report; the validation split is scored too, for the threshold.
         device: torch device.
         batch: crops per call of the detector.
@@ -88,26 +90,23 @@ def evaluate(
         SpecMismatch: the shards were cropped by another spec than the run was trained with.
     """
     from mmidd.evaluation.report import write_report  # draws with matplotlib
-    from mmidd.shards.index import ShardIndex, read_entries
-    from mmidd.shards.stream import ShardDataset
+    from mmidd.shards.dataset import ShardDataset, read_rows
     from mmidd.training.checkpoint import load_run
 
-    index = ShardIndex.load(shards_dir)
+    reported = ShardDataset(shards, split)
     run = load_run(run_dir, device)
-    _check_spec(run.spec, index.spec)
-    reported = ShardDataset(shards_dir, split)
+    _check_spec(run.spec, reported.spec)
     if not len(reported):
-        raise UsageError(f"{shards_dir} has no {split} split; pass another --split or ingest one")
-    wanted = [reported] if split is Split.VAL else [ShardDataset(shards_dir, Split.VAL), reported]
-    folder = evaluation_dir(run_dir, shards_dir)
+        raise UsageError(f"{shards} has no {split} split; pass another --split or ingest one")
+    wanted = [reported] if split is Split.VAL else [ShardDataset(shards, Split.VAL), reported]
+    folder = evaluation_dir(run_dir, shards)
     scores_file = score_splits(run, wanted, folder / SCORES_FILE, batch=batch, on_progress=on_progress)
     scores = load_scores(scores_file)
-    subject = Subject(run_dir.resolve().name, run.method, folder.name, index.samples_sha256)
+    subject = Subject(run_dir.resolve().name, run.method, folder.name, reported.index.samples_sha256)
     threshold = run_threshold(run_dir, folder.name, scores, aggregation, rule)
     evaluation = evaluate_scores(scores, split, subject, run.spec, threshold, aggregation, replicates)
     save(evaluation, folder / EVALUATION_FILE)
-    entries = pl.DataFrame(read_entries(shards_dir))
-    write_report(folder / REPORT_FILE, evaluation, scores, reported, run_dir, entries)
+    write_report(folder / REPORT_FILE, evaluation, scores, reported, run_dir, read_rows(shards))
     return evaluation
 
 

@@ -101,7 +101,7 @@ def _reading(contents: Contents) -> str:
     return f"""```python
 from pathlib import Path
 from mmidd.schema import Split
-from mmidd.shards.stream import ShardDataset
+from mmidd.shards.dataset import ShardDataset
 sample = ShardDataset(Path("."), Split("{split}"))[0]  # .image, .row, .mask
 
 import glob, webdataset

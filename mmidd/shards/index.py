@@ -13,6 +13,7 @@ from mmidd import schema
 from mmidd.errors import UsageError
 from mmidd.schema import SCHEMA_VERSION, Split
 from mmidd.spec import PreprocessSpec
+from mmidd.storage import Folder, open_folder
 
 INDEX_FILE = "index.json"
 SAMPLES_FILE = "samples.parquet"
@@ -64,10 +65,14 @@ class _Frozen(BaseModel):
 
 
 class Shard(_Frozen):
-    """One tar file: its hash, size in bytes, and how many samples of what it holds."""
+    """One tar file: its hash, size in bytes, and how many samples of what it holds.
+
+    `unit` is the hash of all that the file was written from but the images, which its rows name by hash.
+    """
 
     name: str = Field(pattern=SHARD_NAME)
     split: Split
+    unit: str
     sha256: str
     bytes: int
     samples: int
@@ -85,6 +90,7 @@ class ShardIndex(_Frozen):
         seed: seed of the global shuffle.
         samples: samples in all shards.
         samples_sha256: SHA-256 of `samples.parquet`.
+        samples_bytes: its size.
         rejected: manifest rows left out, counted by reason; `rejected.parquet` names them.
         shards: the tar files, in order.
         documents: SHA-256 of the dataset card and of the Croissant metadata.
@@ -96,31 +102,34 @@ class ShardIndex(_Frozen):
     seed: int
     samples: int
     samples_sha256: str
+    samples_bytes: int
     rejected: dict[str, int]
     shards: tuple[Shard, ...]
     documents: dict[Literal["README.md", "croissant.json"], str]
 
     @classmethod
-    def load(cls, folder: Path) -> ShardIndex:
+    def load(cls, folder: Folder | Path) -> ShardIndex:
         """Read `index.json`.
 
         Raises:
             UsageError: the folder has no index, or one this version cannot read.
         """
+        folder = open_folder(folder) if isinstance(folder, Path) else folder
         try:
-            text = (folder / INDEX_FILE).read_text(encoding="utf-8")
+            text = folder.read(INDEX_FILE)
         except (FileNotFoundError, NotADirectoryError):
-            raise UsageError(f"no shards in {folder}; run `mmidd shard` first") from None
+            raise UsageError(f"no shards in {folder.where}; run `mmidd shard` first") from None
         try:
             index = cls.model_validate_json(text)
         except ValidationError as error:
             where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "text"
             raise UsageError(
-                f"{folder / INDEX_FILE} is damaged or of another version ({where}); run `mmidd shard` again"
+                f"{folder.where}/{INDEX_FILE} is damaged or of another version ({where}); run `mmidd shard` "
+                "again"
             ) from None
         if index.schema_version != SCHEMA_VERSION:
             raise UsageError(
-                f"the shards in {folder} have schema version {index.schema_version}, this mmidd reads "
+                f"the shards in {folder.where} have schema version {index.schema_version}, this mmidd reads "
                 f"{SCHEMA_VERSION}; run `mmidd shard` again"
             )
         return index

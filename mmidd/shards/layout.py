@@ -1,8 +1,9 @@
 """Which rows of a manifest go into which shard, and in what order.
 
-The shard of a sample is the leading bits of hash(seed, sample_id), and the order inside a shard
-is that hash: a global shuffle in which a changed row changes only its own shard, as long as
-the number of shards of the split (a power of two chosen by size) stays the same.
+The shard of a sample is the leading bits of hash(seed, pair_id), or of hash(seed, sample_id) where
+it has no pair_id, so a fake and its own real lie together; the order inside a shard is that of
+hash(seed, sample_id). A changed row changes only its own shard, as long as the number of shards of
+the split (a power of two chosen by size) stays the same.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from mmidd.errors import UsageError
 from mmidd.schema import Split
+from mmidd.shards.content import not_finite
 from mmidd.shards.index import LABEL_COLUMNS
 from mmidd.spec import PreprocessSpec
 
@@ -36,6 +37,15 @@ class Rejected:
     split: str | None
     reason: str
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A shard to be: its file name, and its rows in their order."""
+
+    name: str
+    split: Split
+    rows: pl.DataFrame
 
 
 def check_columns(samples: pl.DataFrame) -> None:
@@ -60,6 +70,7 @@ def screen(samples: pl.DataFrame, spec: PreprocessSpec) -> tuple[pl.DataFrame, l
         "bad_encoding": ~pl.col("encoding").is_in(list(EXTENSIONS)),
         "other_spec": pl.col("spec_id") != spec.spec_id,
         "incomplete": pl.any_horizontal(pl.col("source", "label", "type", "length", "sha256").is_null()),
+        "not_json": not_finite(samples),
     }
     reason = pl.coalesce(
         pl.when(fault.fill_null(value=True)).then(pl.lit(name)) for name, fault in faults.items()
@@ -70,52 +81,47 @@ def screen(samples: pl.DataFrame, spec: PreprocessSpec) -> tuple[pl.DataFrame, l
     return marked.filter(pl.col("__reason").is_null()).drop("__reason"), rejected
 
 
-def shuffled(samples: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Rows in the order of hash(seed, sample_id), which becomes the column `__hash`."""
-    hashes = pl.Series("__hash", [_hash(seed, key) for key in samples["sample_id"]], dtype=pl.UInt64)
-    return samples.with_columns(hashes).sort("__hash", "sample_id")
-
-
-def _hash(seed: int, sample_id: str) -> int:
-    digest = hashlib.blake2b(f"{seed}:{sample_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
-
-
 def expected_bytes(samples: pl.DataFrame) -> int:
     """Room that the samples take in shards, on the safe side."""
     masks = int(samples["mask_length"].sum()) if "mask_length" in samples.columns else 0
     return int(samples["length"].sum()) + masks + _OVERHEAD * samples.height
 
 
-def shards_of(samples: pl.DataFrame, target_bytes: int) -> Iterator[pl.DataFrame]:
-    """Cut one split's rows, in hash order, into a power of two of equal ranges of the hash."""
+def plan_shards(samples: pl.DataFrame, seed: int, target_bytes: int) -> list[Planned]:
+    """Spread the rows of every split over a power of two of shards, by families.
+
+    Args:
+        samples: rows that passed `screen`.
+        seed: seed of the shuffle, which does not depend on the order of the rows.
+        target_bytes: upper mark of the mean shard size.
+    """
+    family = _hashes(samples.select(pl.coalesce("pair_id", "sample_id")).to_series(), seed)
+    order = _hashes(samples["sample_id"], seed)
+    hashed = samples.with_columns(family.alias("__family"), order.alias("__order"))
+    planned = []
+    for split in Split:
+        of_split = hashed.filter(pl.col("split") == split.value)
+        for number, rows in enumerate(_cut(of_split, target_bytes)):
+            planned.append(Planned(f"{split.value}-{number:05d}.tar", split, rows))
+    return planned
+
+
+def _cut(samples: pl.DataFrame, target_bytes: int) -> Iterator[pl.DataFrame]:
+    """Cut one split into equal ranges of the families' hash, each in the order of the samples' hash."""
     if samples.is_empty():
         return
-    count = 1
-    while count * target_bytes < expected_bytes(samples) and count < samples.height:
+    count, families = 1, samples["__family"].n_unique()
+    while count * target_bytes < expected_bytes(samples) and count < families:
         count *= 2
-    starts = np.array([number * 2**64 // count for number in range(count)], dtype=np.uint64)
-    cuts = [*np.searchsorted(samples["__hash"].to_numpy(), starts), samples.height]
+    bounds = np.array([number * 2**64 // count for number in range(1, count)], dtype=np.uint64)
+    shard = pl.Series("__shard", np.searchsorted(bounds, samples["__family"].to_numpy(), side="right"))
+    ordered = samples.with_columns(shard).sort("__shard", "__order", "sample_id")
+    cuts = np.searchsorted(ordered["__shard"].to_numpy(), np.arange(count + 1))
     for low, high in pairwise(cuts):
-        yield samples[low:high].drop("__hash")
+        yield ordered[low:high].drop("__shard", "__family", "__order")
 
 
-def short_floats(rows: pl.DataFrame) -> pl.DataFrame:
-    """Replace 32-bit floats by the 64-bit ones with the same shortest decimal text."""
-    types = rows.schema.items()
-    text = [pl.col(name).cast(_retyped(dtype, pl.String())) for name, dtype in types]
-    wide = [pl.col(name).cast(_retyped(dtype, pl.Float64())) for name, dtype in types]
-    return rows.select(text).select(wide)
-
-
-def _retyped(dtype: Any, leaf: pl.DataType) -> Any:
-    """The type with `leaf` in the place of Float32, at any depth of lists."""
-    match dtype:
-        case pl.Float32():
-            return leaf
-        case pl.List():
-            return pl.List(_retyped(dtype.inner, leaf))
-        case pl.Array():
-            return pl.Array(_retyped(dtype.inner, leaf), dtype.size)
-        case _:
-            return dtype
+def _hashes(keys: pl.Series, seed: int) -> pl.Series:
+    """64-bit hashes of the keys with the seed."""
+    digests = (hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest() for key in keys)
+    return pl.Series(np.frombuffer(b"".join(digests), ">u8").astype(np.uint64))

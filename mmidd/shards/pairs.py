@@ -1,80 +1,62 @@
-"""Epochs in which every fake comes with its own real: what differs within a pair is the forgery."""
+"""Every fake beside its own real: what differs within a pair is the forgery."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
-import polars as pl
+from numpy.typing import NDArray
 
-from mmidd.errors import UsageError
-from mmidd.schema import Label
-from mmidd.shards.plan import Indices
+from mmidd.shards.sampling import Codes, Columns, encode
 
 
-@dataclass(frozen=True, eq=False)
-class PairedPlan:
-    """The batches of one epoch: every fake once, in random order, each followed by a real.
+def originals(columns: Columns, real: NDArray[np.bool_]) -> Codes:
+    """Index of the real frame nearest in time among those with the same `pair_id`, for each sample.
 
-    The real is the frame of the fake's original (equal `pair_id`) that is nearest in time. A fake
-    without its original in the data takes the next of the reals that are no fake's original, or of
-    all reals where there are none such, so that these are seen too.
-
-    Attributes:
-        rows: `ShardDataset.rows` of one split.
-        seed: seed of the run.
-        epoch: counted from 0.
-        batch: samples per batch, an even number.
-
-    Raises:
-        UsageError: an odd batch, or no real or no fake.
+    Of two equally near ones the earlier counts; -1 where there is none, and for reals.
     """
-
-    rows: pl.DataFrame
-    seed: int
-    epoch: int
-    batch: int
-
-    def __post_init__(self) -> None:
-        if self.batch % 2:
-            raise UsageError(f"balance=pair needs an even batch, not {self.batch}; set batch")
-        if self.rows["label"].n_unique() < 2:
-            raise UsageError("balance=pair needs reals and fakes in the training split; ingest both")
-
-    @cached_property
-    def order(self) -> Indices:
-        """Indices of the samples: fake, real, fake, real, ..."""
-        rng = np.random.default_rng(np.random.SeedSequence([self.seed, self.epoch]))
-        numbered = self.rows.select("label", "pair_id", "frame_index").with_row_index("index")
-        fakes = numbered.filter(pl.col("label") == Label.FAKE.value)
-        reals = numbered.filter(pl.col("label") == Label.REAL.value)
-        partner = _originals(fakes, reals)
-        lonely = np.setdiff1d(reals["index"].to_numpy(), partner[partner >= 0])
-        pool = lonely if len(lonely) else reals["index"].to_numpy()
-        missing = np.nonzero(partner < 0)[0]
-        partner[missing] = np.resize(rng.permutation(pool), len(missing))
-        shuffle = rng.permutation(fakes.height)
-        return np.column_stack([fakes["index"].to_numpy(), partner])[shuffle].ravel().astype(np.int64)
-
-    @property
-    def steps(self) -> int:
-        """Batches of the epoch."""
-        return -(-len(self.order) // self.batch)
-
-    def batches(self, start: int = 0) -> Iterator[list[int]]:
-        """The batches from number `start` on; the last may be smaller."""
-        for step in range(start, self.steps):
-            yield self.order[step * self.batch : (step + 1) * self.batch].tolist()
+    pair = encode(columns.column("pair_id"))[1].astype(np.int64)
+    frame = np.asarray(columns.column("frame_index").cast("int64").fill_null(0))
+    reach = int(frame.max(initial=0)) + 1
+    reals = np.flatnonzero(real & (pair >= 0))
+    found = np.full(len(real), -1, dtype=np.int32)
+    fakes = np.flatnonzero(~real & (pair >= 0))
+    if not len(reals):
+        return found
+    when = pair[reals] * reach + frame[reals]
+    reals = reals[np.argsort(when, kind="stable")]
+    when = np.sort(when)
+    wanted = pair[fakes] * reach + frame[fakes]
+    place = np.searchsorted(when, wanted)
+    before = np.searchsorted(when, when[(place - 1).clip(min=0)])  # the first of equal frames
+    after = place.clip(max=len(when) - 1)
+    gaps = [
+        np.where(pair[reals[side]] == pair[fakes], np.abs(when[side] - wanted), np.iinfo(np.int64).max)
+        for side in (before, after)
+    ]
+    nearest = np.where(gaps[0] <= gaps[1], before, after)
+    has_one = np.minimum(*gaps) < np.iinfo(np.int64).max
+    found[fakes[has_one]] = reals[nearest[has_one]]
+    return found
 
 
-def _originals(fakes: pl.DataFrame, reals: pl.DataFrame) -> Indices:
-    """Index of the nearest real frame with the pair id of each fake, -1 where there is none."""
-    joined = (
-        fakes.join(reals, on="pair_id", how="left", suffix="_real")
-        .with_columns(gap=(pl.col("frame_index") - pl.col("frame_index_real")).abs())
-        .sort("index", "gap", "index_real")
-        .unique("index", keep="first", maintain_order=True)
-    )
-    return joined["index_real"].cast(pl.Int64).fill_null(-1).to_numpy().copy()
+def with_partners(
+    fakes: Codes, original: Codes, real: NDArray[np.bool_], window: Codes | None, rng: np.random.Generator
+) -> Codes:
+    """A real (units,) for every fake that is drawn.
+
+    Where a fake's original is not in the data it takes the next of the reals that are no fake's original,
+    or of all reals where there are none such, so that these are seen too; within a window of shards, those
+    of the window.
+    """
+    partner = original[fakes]
+    missing = np.flatnonzero(partner < 0)
+    reals = np.flatnonzero(real).astype(np.int32)
+    lonely = np.setdiff1d(reals, original)
+    pool = rng.permutation(lonely if len(lonely) else reals)
+    if window is None:
+        partner[missing] = np.resize(pool, len(missing))
+        return partner
+    for number in np.unique(window[fakes[missing]]):
+        here = missing[window[fakes[missing]] == number]
+        near = pool[window[pool] == number]
+        partner[here] = np.resize(near if len(near) else pool, len(here))
+    return partner

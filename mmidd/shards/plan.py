@@ -1,108 +1,177 @@
 """Which samples make up which batch of an epoch: exact, and known before the epoch starts.
 
-The order of an epoch depends on (seed, epoch) alone and is cut into global batches, so a run
-stopped after `step` batches goes on at `step`, on any world size that divides the batch.
+The order of an epoch depends on (seed, epoch) alone and is cut into global batches, of which every
+rank takes its share. So all ranks make the same number of steps, and a run that stopped after a
+number of steps goes on there on any number of ranks and workers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from mmidd.errors import UsageError
+from mmidd.schema import Label
+from mmidd.shards.apart import keep_apart
+from mmidd.shards.pairs import originals, with_partners
+from mmidd.shards.sampling import Codes, Columns, Sampling, draws_of, encode, groups_and_shares
 
-Indices = NDArray[np.int64]
-Balance = Literal["none", "label", "type"]
-
-
-def balance_groups(rows: pl.DataFrame, balance: Balance) -> Indices:
-    """Group number (samples,) of each row: its class in the column `balance`, or 0 for `none`."""
-    if balance == "none":
-        return np.zeros(rows.height, dtype=np.int64)
-    return rows[balance].rank("dense").to_numpy().astype(np.int64) - 1
+Indices = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
-class EpochPlan:
-    """The batches of one epoch for one rank.
+class Epoch:
+    """The batches of one epoch.
 
-    With one group the epoch is a permutation of the samples. With several, every group gives as
-    many draws as the largest group has samples: the largest is seen once, a smaller one goes
-    through as many permutations of itself as it takes, and every run of as many draws as
-    there are groups holds one of each. No sample is ever left out.
-
-    The last batch may be smaller than the others. If its size is no multiple of the world size,
-    the first draws of the epoch fill it up: at most `world_size - 1` repeats an epoch.
+    All batches are full but the last two, which share what is left equally: each has half a batch at least.
 
     Attributes:
-        groups: group number of each sample, counted from 0; see `balance_groups`.
-        seed: seed of the run.
-        epoch: counted from 0.
-        batch: global batch size, over all ranks; a multiple of `world_size`.
-        world_size: number of ranks.
-        rank: this rank.
-
-    Raises:
-        UsageError: no samples, or a batch that cannot be shared equally.
+        draws: (units, 1) sample indices in the order they are drawn, or (units, 2) fakes, each with a real.
+        batch: units per global batch.
+        clashes: units that share a batch with another of their family, which `apart` could not avoid.
     """
 
-    groups: Indices
-    seed: int
-    epoch: int
+    draws: Indices
     batch: int
-    world_size: int = 1
-    rank: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.groups.size:
-            raise UsageError("there are no samples to draw from; check the split, or run `mmidd shard` again")
-        if self.batch < 1 or self.batch % self.world_size:
-            raise UsageError(
-                f"a global batch of {self.batch} cannot be shared by {self.world_size} ranks; "
-                f"choose a multiple of {self.world_size}"
-            )
+    clashes: int = 0
 
     @cached_property
-    def order(self) -> Indices:
-        """Sample indices of the whole epoch, over all ranks, in the order they are drawn."""
-        members = [np.flatnonzero(self.groups == group) for group in np.unique(self.groups)]
-        longest = max(len(group) for group in members)
-        cycles = [self._cycle(group, number, longest) for number, group in enumerate(members)]
-        turns = np.stack(cycles, axis=1)
-        return self._generator(len(members)).permuted(turns, axis=1).reshape(-1)
+    def cuts(self) -> NDArray[np.int64]:
+        """Where the batches begin and end, in units."""
+        units = len(self.draws)
+        cuts = np.append(np.arange(0, units, self.batch), units)
+        if len(cuts) > 2:
+            cuts[-2] = (cuts[-3] + units + 1) // 2
+        return cuts
 
     @property
     def steps(self) -> int:
         """Batches in the epoch, the same on every rank."""
-        return -(-len(self.order) // self.batch)
+        return len(self.cuts) - 1
+
+    def batch_at(self, step: int, rank: int = 0, world_size: int = 1) -> Indices:
+        """Sample indices of a rank's share of global batch `step`; shares differ by one unit at most.
+
+        Raises:
+            UsageError: the batch has fewer units than there are ranks.
+        """
+        units = self.draws[self.cuts[step] : self.cuts[step + 1]]
+        if len(units) < world_size:
+            raise UsageError(
+                f"a batch of {len(units)} cannot be shared by {world_size} ranks; choose a larger batch or "
+                "fewer ranks"
+            )
+        return np.array_split(units, world_size)[rank].ravel()
+
+
+class Sampler:
+    """Draws the epochs of a split.
+
+    Every group's draws are spread over the epoch evenly, each at a random place of its own stretch: a batch
+    holds every group's share to within one draw, and with equal shares every run of as many draws as there
+    are groups holds one of each. A sample comes up as often as any other of its group, or once more.
+
+    Args:
+        columns: the samples' label columns.
+        sampling: what to draw.
+        seed: seed of the run.
+        batch: samples per global batch, over all ranks.
+
+    Raises:
+        UsageError: no samples, or the sampling cannot be had from them.
+    """
+
+    def __init__(self, columns: Columns, sampling: Sampling, seed: int, batch: int) -> None:
+        if not len(columns):
+            raise UsageError("there are no samples to draw from; check the split, or run `mmidd shard` again")
+        if sampling.pair and batch % 2:
+            raise UsageError(f"sampling.pair needs an even batch, not {batch}; set batch")
+        self.sampling, self.seed, self.batch = sampling, seed, batch
+        self._size = len(columns)
+        self._real = _label_is(columns, Label.REAL) if sampling.pair else None
+        self._lead = self._leads()
+        self._group, share = groups_and_shares(columns, sampling.by, self._lead)
+        sizes = np.bincount(self._group, minlength=len(share))
+        self._draws = draws_of(sizes, share, sampling.draws)
+        self._original = None if self._real is None else originals(columns, self._real)
+        self._family = _families(columns, sampling.apart)
+        self._shard = encode(columns.column("shard"))[1] if sampling.window else None
 
     @property
-    def repeats(self) -> int:
-        """Draws added to share the last batch equally."""
-        return -len(self.order) % self.world_size
+    def units(self) -> int:
+        """Draws in an epoch, the same in all."""
+        return int(self._draws.sum())
 
-    def batch_at(self, step: int) -> Indices:
-        """Sample indices of this rank's share of global batch `step`."""
-        start = step * self.batch
-        stop = min(start + self.batch, len(self.order) + self.repeats)
-        draws = np.take(self.order, np.arange(start, stop), mode="wrap")
-        return np.split(draws, self.world_size)[self.rank]
+    def epoch(self, number: int) -> Epoch:
+        """The epoch with a number, counted from 0."""
+        window = self._windows(number)
+        leads, group = self._order(number, window)
+        batch = self.batch // 2 if self.sampling.pair else self.batch
+        plain = Epoch(leads[:, None], batch)
+        clashes = 0
+        if self._family is not None:
+            stratum = group if window is None else group * (int(window.max()) + 1) + window[leads]
+            generator = self._generator(number, 2)
+            clashes = keep_apart(leads, plain.cuts, self._family, stratum, generator)
+        if self._original is None or self._real is None:
+            return Epoch(leads[:, None], batch, clashes)
+        reals = with_partners(leads, self._original, self._real, window, self._generator(number, 3))
+        return Epoch(np.column_stack([leads, reals]), batch, clashes)
 
-    def batches(self, start: int = 0) -> Iterator[list[int]]:
-        """This rank's batches from step `start` on, as torch's `DataLoader(batch_sampler=...)` takes them."""
-        for step in range(start, self.steps):
-            yield self.batch_at(step).tolist()
+    def _leads(self) -> Indices:
+        """The samples that are drawn: all, or the fakes."""
+        if self._real is None:
+            return np.arange(self._size, dtype=np.int32)
+        if self._real.all() or not self._real.any():
+            raise UsageError("sampling.pair needs reals and fakes in the training split; ingest both")
+        return np.flatnonzero(~self._real).astype(np.int32)
 
-    def _cycle(self, members: Indices, number: int, length: int) -> Indices:
-        generator = self._generator(number)
+    def _order(self, number: int, window: Indices | None) -> tuple[Indices, Indices]:
+        """The samples in the order they are drawn, and the group each is drawn for."""
+        generator = self._generator(number, 0)
+        if len(self._draws) == 1:
+            drawn = self._cycle(self._lead, self._draws[0], window, generator)
+            return drawn, np.zeros(len(drawn), dtype=np.int32)
+        by_group = np.argsort(self._group, kind="stable")
+        members = np.split(self._lead[by_group], np.cumsum(np.bincount(self._group))[:-1])
+        cycles = [self._cycle(m, n, window, generator) for m, n in zip(members, self._draws, strict=True)]
+        places = [(np.arange(n) + generator.random(n)) / n for n in self._draws]
+        order = np.argsort(np.concatenate(places), kind="stable")
+        group = np.repeat(np.arange(len(cycles), dtype=np.int32), self._draws)
+        return np.concatenate(cycles)[order], group[order]
+
+    @staticmethod
+    def _cycle(members: Indices, length: int, window: Indices | None, rng: np.random.Generator) -> Indices:
+        """So many draws of a group, by as many permutations of it as that takes, window after window."""
         rounds = -(-length // len(members))
-        return np.concatenate([generator.permutation(members) for _ in range(rounds)])[:length]
+        drawn = np.concatenate([rng.permutation(members) for _ in range(rounds)] or [members[:0]])[:length]
+        return drawn if window is None else drawn[np.argsort(window[drawn], kind="stable")]
 
-    def _generator(self, stream: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, self.epoch, stream])
+    def _windows(self, number: int) -> Indices | None:
+        """Number of the window (samples,) in which each sample's shard is open; None if all are."""
+        if self._shard is None or self.sampling.window is None:
+            return None
+        places = self._generator(number, 1).permutation(int(self._shard.max()) + 1)
+        return (places // self.sampling.window).astype(np.int32)[self._shard]
+
+    def _generator(self, number: int, stream: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, number, stream])
+
+
+def _label_is(columns: Columns, label: Label) -> NDArray[np.bool_]:
+    names, codes = encode(columns.column("label"))
+    wanted = names.index(label.value) if label.value in names else -1
+    return np.equal(codes, wanted)
+
+
+def _families(columns: Columns, apart: str | None) -> Codes | None:
+    """A number for each sample that those of its family share; a sample without one is alone."""
+    if apart is None:
+        return None
+    names, codes = encode(columns.column("video_id" if apart == "video" else "pair_id"))
+    alone = codes < 0
+    codes[alone] = len(names) + np.arange(np.count_nonzero(alone), dtype=np.int32)
+    return codes

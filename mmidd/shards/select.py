@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
@@ -97,21 +95,3 @@ def select(workspace: Workspace, train_on_eval: bool = False, where: str | None 
         unmatched=rows.height - asked.height,
         audited=workspace.excluded(),
     )
-
-
-def read_mask(workspace: Workspace) -> Callable[[dict[str, Any]], bytes]:
-    """Read a row's mask from its pack."""
-
-    def read(row: dict[str, Any]) -> bytes:
-        return workspace.read_blob(row["table"], row["pack"], row["mask_offset"], row["mask_length"])
-
-    return read
-
-
-def read_blob(workspace: Workspace) -> Callable[[dict[str, Any]], bytes]:
-    """Read a row's image from its pack."""
-
-    def read(row: dict[str, Any]) -> bytes:
-        return workspace.read_blob(row["table"], row["pack"], row["offset"], row["length"])
-
-    return read

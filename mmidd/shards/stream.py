@@ -1,156 +1,124 @@
-"""Read samples from shards by index, in any order and from any number of processes."""
+"""The stream of batches that training reads: planned, filled ahead, and resumed exactly."""
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Generic, Protocol, TypeVar
 
-import cv2
-import numpy as np
-import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
-import simplejpeg
-from numpy.typing import NDArray
+from mmidd.errors import UsageError
+from mmidd.shards.loader import Fill, Indices, Loaded, Loader
+from mmidd.shards.plan import Epoch, Sampler
+from mmidd.shards.sampling import Columns, Sampling
 
-from mmidd.errors import DataError
-from mmidd.preprocess.decode import decode_still
-from mmidd.schema import Simulated, Split
-from mmidd.shards.index import ShardIndex, read_entries
-from mmidd.shards.tar import Record, Span, read_record
-from mmidd.spec import PreprocessSpec
-
-_SPAN = tuple(Span.__dataclass_fields__)
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class ShardSample:
-    """One sample: its key, RGB image uint8 (H, W, 3), and its manifest row with captions.
+class Source(Columns, Protocol):
+    """Samples as each epoch sees them, as `ShardDataset`."""
 
-    A simulated forgery has its soft mask too, uint8 (H, W).
-    """
+    @property
+    def identity(self) -> str:
+        """Tells data apart: equal identities have the same samples in the same order."""
 
-    key: str
-    image: NDArray[np.uint8]
-    row: dict[str, Any]
-    mask: NDArray[np.uint8] | None = None
+    def at(self, epoch: int) -> Source:
+        """The samples of an epoch."""
+
+    def reading(self, batches: Iterator[Indices]) -> AbstractContextManager[Callable[[Indices], None]]:
+        """Entered while these batches are read; gives what is to be called with each before it is read."""
 
 
-class ShardDataset:
-    """The samples of one split, map style; it pickles, and opens shards when first read.
+class Stream(Generic[T]):
+    """A rank's batches, epoch after epoch; iterating goes on to the end of the epoch it is in.
+
+    Batches are a function of (data, sampling, seed, batch, epoch, step) alone. The state is where the global
+    stream stands, so it can be loaded on any number of ranks and workers. It counts what was taken, not what
+    is filled ahead.
 
     Args:
-        folder: the folder of shards.
-        split: which samples to read.
-        simulated: whether self-blended forgeries and their pristine twins are among them.
+        source: what is read.
+        fill: makes a sample of a batch from a draw of `source`.
+        sampling: what an epoch draws.
+        seed: seed of the run.
+        batch: samples per global batch, over all ranks.
+        rank: this rank.
+        world_size: number of ranks.
+        workers: processes that fill batches; 0 for none beside this one.
 
     Raises:
-        UsageError: the folder has no index that this version reads.
+        UsageError: see `Sampler`.
     """
 
-    def __init__(self, folder: Path, split: Split, simulated: Simulated = Simulated.INCLUDE) -> None:
-        index = ShardIndex.load(folder)
-        self.folder = folder
-        self.split = split
-        self.spec: PreprocessSpec = index.spec
-        self._entries = _chosen(read_entries(folder, split), simulated).combine_chunks()
-        self._spans = np.stack([self._entries[name].to_numpy() for name in _SPAN], axis=1)
-        self._files: dict[str, int] = {}
+    def __init__(
+        self,
+        source: Source,
+        fill: Fill[T],
+        sampling: Sampling,
+        *,
+        seed: int,
+        batch: int,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int = 0,
+    ) -> None:
+        self._source, self._sampling, self._seed, self._batch = source, sampling, seed, batch
+        self._rank, self._world_size = rank, world_size
+        self._loader = Loader(fill, -(-batch // world_size) + 1, workers)
+        self._sampler: tuple[Source, Sampler] | None = None
+        self.epoch, self.step = 0, 0
+        self.planned = self._plan()
 
-    @cached_property
-    def rows(self) -> pl.DataFrame:
-        """Keys and label columns, one row per sample, in the order of the indices."""
-        return pl.DataFrame(self._entries.drop_columns(list(_SPAN)))
-
-    def at(self, epoch: int) -> ShardDataset:
-        """The samples, which are the same in every epoch."""
+    def __enter__(self) -> Stream[T]:
         return self
 
-    def __len__(self) -> int:
-        return int(self._entries.num_rows)
+    def __exit__(self, *_: object) -> None:
+        self._loader.stop()
 
-    def __getitem__(self, index: int) -> ShardSample:
-        """Read and decode one sample.
+    def __iter__(self) -> Iterator[Loaded[T]]:
+        """The batches that are left of the epoch; after the last one the next epoch begins."""
+        plan = self.planned
+        with self._source.at(self.epoch).reading(self._rest(plan)) as need:
+            for loaded in self._loader.batches(self.epoch, self._steps(plan, need)):
+                self.step = loaded.step + 1
+                yield loaded
+        self.epoch, self.step = self.epoch + 1, 0
+        self.planned = self._plan()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream stands, as plain numbers and text."""
+        return {"epoch": self.epoch, "step": self.step, **self._setting()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where another stream stood.
 
         Raises:
-            DataError: the record is damaged; names shard and key.
-            IndexError: there is no such sample.
+            UsageError: that stream was over other data, or drew them in another way.
         """
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        key, shard = (self._entries[name][index].as_py() for name in ("key", "shard"))
-        try:
-            record = read_record(self._open(shard), key, Span(*self._spans[index].tolist()))
-            return ShardSample(key, decode_image(record), decode_json(record), decode_mask(record))
-        except DataError as error:
-            raise DataError(error.reason, f"sample {key} in {self.folder / shard}: {error.detail}") from error
+        ours = self._setting()
+        if differing := [name for name in ours if state.get(name) != ours[name]]:
+            raise UsageError(
+                f"cannot go on with the stream: it had another {', '.join(differing)}; start a new run, or "
+                "give what it had"
+            )
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.planned = self._plan()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_files": {}}
+    def _setting(self) -> dict[str, Any]:
+        sampling = self._sampling.model_dump_json()
+        return {"data": self._source.identity, "sampling": sampling, "seed": self._seed, "batch": self._batch}
 
-    def __del__(self) -> None:
-        for file in self.__dict__.get("_files", {}).values():
-            os.close(file)
+    def _plan(self) -> Epoch:
+        source = self._source.at(self.epoch)
+        if self._sampler is None or self._sampler[0] is not source:
+            self._sampler = (source, Sampler(source, self._sampling, self._seed, self._batch))
+        return self._sampler[1].epoch(self.epoch)
 
-    def _open(self, shard: str) -> int:
-        if shard not in self._files:
-            try:
-                self._files[shard] = os.open(self.folder / shard, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError as error:
-                raise DataError("missing_shard", error.strerror or str(error)) from error
-        return self._files[shard]
+    def _steps(self, plan: Epoch, need: Callable[[Indices], None]) -> Iterator[tuple[int, Indices]]:
+        for step in range(self.step, plan.steps):
+            samples = plan.batch_at(step, self._rank, self._world_size)
+            need(samples)
+            yield step, samples
 
-
-def _chosen(entries: pa.Table, simulated: Simulated) -> pa.Table:
-    if simulated is Simulated.INCLUDE:
-        return entries
-    is_source = pc.is_null(entries["recipe"])
-    return entries.filter(is_source if simulated is Simulated.EXCLUDE else pc.invert(is_source))
-
-
-def decode_image(record: Record) -> NDArray[np.uint8]:
-    """Decode a record's image to RGB uint8 (H, W, 3), upright.
-
-    Raises:
-        DataError: the image is damaged.
-    """
-    data = bytes(record.image)
-    if record.extension != "jpg" or b"Exif\0" in data:
-        return decode_still(data)
-    try:
-        return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB"))
-    except ValueError as error:
-        raise DataError("damaged_image", str(error)) from error
-
-
-def decode_mask(record: Record) -> NDArray[np.uint8] | None:
-    """Decode a record's mask to uint8 (H, W); None where it has none.
-
-    Raises:
-        DataError: the mask is damaged.
-    """
-    if record.mask is None:
-        return None
-    mask = cv2.imdecode(np.frombuffer(record.mask, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        raise DataError("damaged_mask", "not a PNG")
-    return np.asarray(mask, dtype=np.uint8)
-
-
-def decode_json(record: Record) -> dict[str, Any]:
-    """Parse a record's metadata.
-
-    Raises:
-        DataError: it is no JSON object.
-    """
-    try:
-        row = json.loads(bytes(record.json))
-    except ValueError as error:
-        raise DataError("damaged_json", str(error)) from error
-    if not isinstance(row, dict):
-        raise DataError("damaged_json", "not an object")
-    return row
+    def _rest(self, plan: Epoch) -> Iterator[Indices]:
+        """The batches that are left."""
+        return (plan.batch_at(step, self._rank, self._world_size) for step in range(self.step, plan.steps))

@@ -1,65 +1,16 @@
-"""POSIX USTAR files: write them reproducibly, read members at known offsets."""
+"""Members of POSIX USTAR files at known offsets."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tarfile
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
 
 from mmidd.errors import DataError
 
 Buffer = bytes | bytearray | memoryview
 
 MASK_EXTENSION = "mask.png"
-
-
-class TarWriter:
-    """A USTAR file whose bytes depend only on the members' names and data.
-
-    Every member is a plain file with mode 0644, time 0 and owner 0. Use it as a context
-    manager: a clean exit writes the end-of-archive record and syncs to disk.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def __enter__(self) -> TarWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._file:
-            if error is None:
-                end = 2 * tarfile.BLOCKSIZE
-                self._write(bytes(end + -(self.size + end) % tarfile.RECORDSIZE))
-                self._file.flush()
-                os.fsync(self._file.fileno())
-
-    def add(self, name: str, data: Buffer) -> int:
-        """Append a member and return the offset of its data."""
-        header = tarfile.TarInfo(name)
-        header.size, header.mode = len(data), 0o644
-        self._write(header.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"))
-        offset = self.size
-        self._write(data)
-        self._write(bytes(-len(data) % tarfile.BLOCKSIZE))
-        return offset
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of everything written so far."""
-        return self._hash.hexdigest()
-
-    def _write(self, data: Buffer) -> None:
-        self._file.write(data)
-        self._hash.update(data)
-        self.size += len(data)
 
 
 @dataclass(frozen=True, slots=True)

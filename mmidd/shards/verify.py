@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from mmidd.errors import DataError, UsageError
+from mmidd.shards.decode import decode_image, decode_json, decode_mask
 from mmidd.shards.index import LABEL_COLUMNS, SAMPLES_FILE, SHARD_NAME, Shard, ShardIndex, read_entries
-from mmidd.shards.stream import decode_image, decode_json, decode_mask
 from mmidd.shards.tar import Record, Span, read_record
 
 

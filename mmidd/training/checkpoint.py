@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mmidd.errors import StorageError, UsageError
+from mmidd.shards.stream import Stream
 from mmidd.spec import PreprocessSpec
 from mmidd.training.config import TrainConfig, dump_config, load_config
 from mmidd.training.tasks import build_task
@@ -34,11 +35,10 @@ STATE = "state/last.pt"
 
 @dataclass
 class Progress:
-    """Where a run stands; `batch` is the next batch of `epoch`, `unusable` counts samples."""
+    """Where a run stands; `epoch` counts those validated, `unusable` counts samples."""
 
     step: int = 0
     epoch: int = 0
-    batch: int = 0
     bad_in_a_row: int = 0
     skipped: int = 0
     unusable: int = 0
@@ -119,10 +119,16 @@ def start_run(run_dir: Path, config: TrainConfig, spec: PreprocessSpec) -> None:
 
 
 def save_state(
-    run_dir: Path, task: Task[Any], optimiser: torch.optim.Optimizer, progress: Progress, fingerprint: str
+    run_dir: Path,
+    task: Task[Any],
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
+    stream: Stream[Any],
+    fingerprint: str,
 ) -> None:
     """Write everything that resuming needs. Randomness needs nothing: it is a function of the step."""
     state = {
+        "stream": stream.state_dict(),
         "trained": trained_state(task),
         "optimiser": optimiser.state_dict(),
         "progress": asdict(progress),
@@ -132,7 +138,12 @@ def save_state(
 
 
 def load_state(
-    run_dir: Path, config: TrainConfig, task: Task[Any], optimiser: torch.optim.Optimizer, fingerprint: str
+    run_dir: Path,
+    config: TrainConfig,
+    task: Task[Any],
+    optimiser: torch.optim.Optimizer,
+    stream: Stream[Any],
+    fingerprint: str,
 ) -> Progress:
     """Put a saved state back and say where it stands; a run without a state starts over.
 
@@ -151,6 +162,7 @@ def load_state(
         raise UsageError(f"{run_dir} was trained on other data; start a new run with another --name")
     load_trained(task, state["trained"])
     optimiser.load_state_dict(state["optimiser"])
+    stream.load_state_dict(state["stream"])
     return Progress(**{**state["progress"], "best": tuple(state["progress"]["best"])})
 
 

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from mmidd.errors import DataError, UsageError
-from mmidd.schema import ForgeryType, Label, Split
-from mmidd.shards.pairs import PairedPlan
-from mmidd.shards.plan import EpochPlan, balance_groups
-from mmidd.shards.samples import Sample
-from mmidd.shards.stream import ShardDataset
-from mmidd.training.augment import augment, resize, sample_generator
+from mmidd.schema import Label, Split
+from mmidd.shards.dataset import ShardDataset
+from mmidd.shards.loader import Loaded, Loader
+from mmidd.shards.sampling import encode
+from mmidd.shards.stream import Stream
+from mmidd.training.augment import Draw
+from mmidd.training.augment.device import apply_batch
 from mmidd.training.config import TrainConfig
 from mmidd.training.online import OnlineSamples
+from mmidd.training.prepare import About, AsItIs, Augmented
 from mmidd.training.samples import Samples
 
 NO_CAPTIONS = "the method needs captions, and the shards lack them; run `mmidd caption`, then `mmidd shard`"
@@ -41,7 +40,7 @@ class TrainingData:
                 raise UsageError(
                     f"training takes the {wanted} split here, not {samples.split}; pass {wanted} shards"
                 )
-            labels = set(samples.rows["label"].to_list())
+            labels = set(encode(samples.column("label"))[0])
             if labels != {Label.REAL.value, Label.FAKE.value}:
                 found = " and ".join(sorted(labels)) or "no"
                 raise UsageError(
@@ -66,18 +65,16 @@ class TrainingData:
             raise UsageError(NO_CAPTIONS)
 
     def fingerprint(self) -> str:
-        """Hash of the keys of both splits in order; a run is resumed on the same data only."""
-        digest = hashlib.sha256()
-        for samples in (self.train, self.val):
-            digest.update("\n".join(samples.rows["key"].to_list()).encode() + b"\n\n")
-        return digest.hexdigest()[:16]
+        """Hash that tells the data of both splits apart; a run is resumed on the same data only."""
+        return hashlib.sha256(f"{self.train.identity}\n{self.val.identity}".encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Batch:
     """Samples side by side: images (B, S, S, 3) uint8; label and type (B,) int64.
 
-    `unusable` says of every sample that is missing from the batch why.
+    `changes` is what the device still has to render; `unusable` says of every sample that is missing
+    from the batch why.
     """
 
     images: Tensor
@@ -87,6 +84,7 @@ class Batch:
     environment_caption: tuple[str | None, ...]
     sample_id: tuple[str, ...]
     video_id: tuple[str, ...]
+    changes: tuple[Draw, ...] = ()
     unusable: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -102,24 +100,36 @@ class Batch:
             self, images=self.images.to(device), label=self.label.to(device), type=self.type.to(device)
         )
 
+    def rendered(self, size: int) -> Batch:
+        """The batch with its augmentation, where that was left to the device; images become size x size."""
+        if not self.changes:
+            return self
+        return replace(self, images=apply_batch(self.images, self.changes, size), changes=())
 
-def train_batches(data: TrainingData, config: TrainConfig, epoch: int, start: int) -> Iterator[Batch]:
-    """Augmented batches of an epoch from batch number `start` on; the last may be smaller."""
-    dataset = _Prepared(data.train.at(epoch), image_size(config), partial(_augmented, config, epoch))
-    batches = enumerate(_plan(data, config, epoch).batches(start), start)
-    return _load(dataset, [[(number, i) for i in batch] for number, batch in batches], config.workers)
 
-
-def steps_per_epoch(data: TrainingData, config: TrainConfig) -> int:
-    """Batches in an epoch, the same in all."""
-    return _plan(data, config, 0).steps
+def train_stream(
+    data: TrainingData, config: TrainConfig, rank: int = 0, world_size: int = 1
+) -> Stream[About]:
+    """A rank's augmented batches, epoch after epoch."""
+    on_device = config.augment_on == "device"
+    fill = Augmented(data.train, image_size(config), config.augment, config.seed, on_device)
+    return Stream(
+        data.train,
+        fill,
+        config.sampling,
+        seed=config.seed,
+        batch=config.batch,
+        rank=rank,
+        world_size=world_size,
+        workers=config.workers,
+    )
 
 
 def eval_batches(samples: Samples, size: int, batch: int) -> Iterator[Batch]:
     """Batches of unchanged samples in their own order."""
-    starts = range(0, len(samples), batch)
-    numbered = [[(0, i) for i in range(start, min(start + batch, len(samples)))] for start in starts]
-    return _load(_Prepared(samples, size, _as_it_is), numbered, workers=0)
+    indices = np.arange(len(samples), dtype=np.int32)
+    steps = enumerate(indices[start : start + batch] for start in range(0, len(samples), batch))
+    return map(as_batch, Loader(AsItIs(samples, size), batch).batches(0, steps))
 
 
 def image_size(config: TrainConfig) -> int:
@@ -134,66 +144,32 @@ def image_size(config: TrainConfig) -> int:
     return int(known["vision_cfg"]["image_size"])
 
 
-def open_data(shards_dir: Path, config: TrainConfig) -> TrainingData:
-    """The training and validation splits of a folder of shards."""
-    train, val = ShardDataset(shards_dir, Split.TRAIN, config.simulated), ShardDataset(shards_dir, Split.VAL)
+def open_data(shards: Path | str, config: TrainConfig) -> TrainingData:
+    """The training and validation splits of a folder of shards, a path or URL."""
+    train, val = ShardDataset(shards, Split.TRAIN, config.simulated), ShardDataset(shards, Split.VAL)
     if not config.online:
         return TrainingData(train, val)
     return TrainingData(*(OnlineSamples(part, config.online, config.seed) for part in (train, val)))
 
 
-_Key = tuple[int, int]  # number of the batch, index of the sample
-_Item = tuple[NDArray[np.uint8], Sample] | str  # or why the sample cannot be used
+def as_batch(loaded: Loaded[About]) -> Batch:
+    """A filled batch as tensors.
 
-
-class _Prepared(Dataset[_Item]):
-    """Samples at the network's size, after `change` of (sample, number of its batch)."""
-
-    def __init__(
-        self, samples: Samples, size: int, change: Callable[[Sample, int], NDArray[np.uint8]]
-    ) -> None:
-        self.samples, self.size, self.change = samples, size, change
-
-    def __getitem__(self, key: _Key) -> _Item:
-        batch, index = key
-        try:
-            sample = self.samples[index]
-        except DataError as error:
-            return str(error)
-        return resize(self.change(sample, batch), self.size), sample
-
-
-def _augmented(config: TrainConfig, epoch: int, sample: Sample, batch: int) -> NDArray[np.uint8]:
-    return augment(sample.image, config.augment, sample_generator(config.seed, epoch, batch, sample.key))
-
-
-def _as_it_is(sample: Sample, batch: int) -> NDArray[np.uint8]:
-    return sample.image
-
-
-def _plan(data: TrainingData, config: TrainConfig, epoch: int) -> EpochPlan | PairedPlan:
-    rows = data.train.at(epoch).rows
-    if config.balance == "pair":
-        return PairedPlan(rows, config.seed, epoch, config.batch)
-    return EpochPlan(balance_groups(rows, config.balance), config.seed, epoch, config.batch)
-
-
-def _load(dataset: Dataset[_Item], batches: list[list[_Key]], workers: int) -> Iterator[Batch]:
-    return iter(DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=_collate))
-
-
-def _collate(items: list[_Item]) -> Batch:
-    usable = [item for item in items if not isinstance(item, str)]
-    if not usable:
-        raise DataError("unusable_batch", f"none of its {len(items)} samples can be used: {items[0]}")
-    rows = [sample.row for _, sample in usable]
+    Raises:
+        DataError: none of its samples can be used.
+    """
+    if not loaded.about:
+        count, why = len(loaded.unusable), loaded.unusable[0]
+        raise DataError("unusable_batch", f"none of its {count} samples can be used: {why}")
+    about = loaded.about
     return Batch(
-        images=torch.from_numpy(np.stack([image for image, _ in usable])),
-        label=torch.tensor([int(row["label"] == Label.FAKE) for row in rows]),
-        type=torch.tensor([ForgeryType(row["type"]).index for row in rows]),
-        face_caption=tuple(row.get("face") for row in rows),
-        environment_caption=tuple(row.get("environment") for row in rows),
-        sample_id=tuple(sample.key for _, sample in usable),
-        video_id=tuple(row["video_id"] or sample.key for (_, sample), row in zip(usable, rows, strict=True)),
-        unusable=tuple(item for item in items if isinstance(item, str)),
+        images=torch.from_numpy(loaded.images),
+        label=torch.tensor([one.label for one in about]),
+        type=torch.tensor([one.type for one in about]),
+        face_caption=tuple(one.face for one in about),
+        environment_caption=tuple(one.environment for one in about),
+        sample_id=tuple(one.key for one in about),
+        video_id=tuple(one.video_id for one in about),
+        changes=tuple(one.change for one in about if one.change),
+        unusable=tuple(str(why) for why in loaded.unusable),
     )

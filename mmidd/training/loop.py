@@ -16,7 +16,7 @@ from mmidd.errors import MmiddError
 from mmidd.training.accumulate import accumulate
 from mmidd.training.checkpoint import Progress, load_state, save_state, save_weights
 from mmidd.training.config import TrainConfig
-from mmidd.training.data import Batch, TrainingData, steps_per_epoch, train_batches
+from mmidd.training.data import Batch, TrainingData, as_batch, train_stream
 from mmidd.training.report import Log, Reporter
 from mmidd.training.schedule import lr_factor
 from mmidd.training.tasks.base import Features, LossTerms, Task
@@ -65,7 +65,8 @@ class Loop:
             betas=config.optim.betas,
             weight_decay=config.optim.weight_decay,
         )
-        self.per_epoch = steps_per_epoch(data, config)
+        self.stream = train_stream(data, config)
+        self.per_epoch = self.stream.planned.steps
         self.total = min(self.per_epoch * config.epochs, config.max_steps or self.per_epoch * config.epochs)
         self.progress = Progress()
 
@@ -77,7 +78,7 @@ class Loop:
         """
         if resume:
             self.progress = load_state(
-                self.run_dir, self.config, self.task, self.optimiser, self.data.fingerprint()
+                self.run_dir, self.config, self.task, self.optimiser, self.stream, self.data.fingerprint()
             )
         trained = sum(p.numel() for p in self.task.trainable().values())
         everything = sum(p.numel() for p in self.task.parameters())
@@ -87,7 +88,7 @@ class Loop:
         if self.data.left_out:
             self.reporter.on_unusable(self.data.left_out, "reals without landmarks to blend along")
         try:
-            with stop_signals() as stopped:
+            with self.stream, stop_signals() as stopped:
                 while self.progress.step < self.total and not stopped:
                     self._epoch(stopped)
         finally:
@@ -96,8 +97,8 @@ class Loop:
 
     def _epoch(self, stopped: list[int]) -> None:
         progress, self.clock = self.progress, time.perf_counter()
-        for batch in train_batches(self.data, self.config, progress.epoch, progress.batch):
-            self._step(batch)
+        for loaded in self.stream:
+            self._step(as_batch(loaded))
             if progress.step == self.total:
                 break
             if stopped:
@@ -106,7 +107,7 @@ class Loop:
             if progress.step % self.config.checkpoint_steps == 0:
                 self._save()
         self._validate()
-        progress.epoch, progress.batch = progress.epoch + 1, 0
+        progress.epoch += 1
         self._save()
 
     def _step(self, batch: Batch) -> None:
@@ -121,7 +122,7 @@ class Loop:
         terms = accumulate(
             self.task,
             self._encode,
-            batch.to(self.fabric.device),
+            batch.to(self.fabric.device).rendered(self.task.size),
             config.micro_batch,
             seed=config.seed * 1_000_003 + progress.step * 4099,
             backward=self.fabric.backward,
@@ -130,7 +131,6 @@ class Loop:
         if good:
             self.optimiser.step()
         progress.step += 1
-        progress.batch += 1
         self._report(terms, good, factor * self.top_lrs[0], len(batch))
 
     def _leave_out(self, why: str) -> None:
@@ -179,7 +179,8 @@ class Loop:
         self.log.write("val", progress.step, metrics)
 
     def _save(self) -> None:
-        save_state(self.run_dir, self.task, self.optimiser, self.progress, self.data.fingerprint())
+        fingerprint = self.data.fingerprint()
+        save_state(self.run_dir, self.task, self.optimiser, self.progress, self.stream, fingerprint)
 
     def _result(self, interrupted: bool) -> TrainResult:
         progress = self.progress

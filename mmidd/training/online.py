@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from mmidd.errors import UsageError
 from mmidd.preprocess.blend.landmarks import crop_marks
@@ -15,7 +17,9 @@ from mmidd.preprocess.blend.recipe import RecipeName
 from mmidd.preprocess.blend.render import finished
 from mmidd.preprocess.simulate import forgery_type, simulate_sample
 from mmidd.schema import ForgeryType, Label, Split
-from mmidd.shards.stream import ShardSample
+from mmidd.shards.dataset import ShardSample
+from mmidd.shards.index import ENTRIES
+from mmidd.shards.reading import Indices, Needs
 from mmidd.training.samples import Samples
 
 
@@ -40,7 +44,8 @@ class OnlineSamples:
         real = (samples.rows["label"] == Label.REAL.value).to_numpy()
         usable = real & samples.rows["landmark_scheme"].is_not_null().to_numpy()
         self.left_out = int(np.count_nonzero(real) - np.count_nonzero(usable))
-        self._indices = np.flatnonzero(usable)
+        self._latest = self
+        self._indices = np.flatnonzero(usable).astype(np.int32)
         self._last: tuple[int, tuple[ShardSample, ShardSample]] | None = None
         if not len(self._indices):
             raise UsageError(
@@ -53,9 +58,29 @@ class OnlineSamples:
         """The split of the reals."""
         return self.samples.split
 
+    @property
+    def side(self) -> int:
+        """Of the crops, in pixels."""
+        return self.samples.side
+
+    @property
+    def identity(self) -> str:
+        """Tells data apart."""
+        return f"{self.samples.identity} online {' '.join(self.recipes)} {self.seed}"
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """One of the columns of `rows`."""
+        return pa.chunked_array([self.rows[name].to_arrow()]).cast(ENTRIES.field(name).type)
+
+    def reading(self, batches: Iterator[Indices]) -> AbstractContextManager[Needs]:
+        """Entered while these batches are read; what the reals lie in is fetched before their turn."""
+        return _of_pairs(self.samples.reading(self._indices[batch // 2] for batch in batches), self._indices)
+
     def at(self, epoch: int) -> OnlineSamples:
         """The same reals with the forgeries of an epoch."""
-        return OnlineSamples(self.samples, self.recipes, self.seed, epoch)
+        if self._latest.epoch != epoch:
+            self._latest = OnlineSamples(self.samples, self.recipes, self.seed, epoch)
+        return self._latest
 
     @cached_property
     def rows(self) -> pl.DataFrame:
@@ -102,3 +127,10 @@ class OnlineSamples:
     def _recipe(self, key: str) -> RecipeName:
         digest = hashlib.blake2b(f"{self.seed}:{key}:{self.epoch}".encode(), digest_size=8).digest()
         return self.recipes[int.from_bytes(digest, "big") % len(self.recipes)]
+
+
+@contextmanager
+def _of_pairs(reading: AbstractContextManager[Needs], reals: Indices) -> Iterator[Needs]:
+    """Told of pairs, what is told of their reals."""
+    with reading as need:
+        yield lambda batch: need(reals[batch // 2])

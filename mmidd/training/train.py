@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmidd.shards.index import ShardIndex
+from mmidd.storage import open_folder
 from mmidd.training.checkpoint import start_run
 from mmidd.training.config import TrainConfig
 from mmidd.training.data import open_data
@@ -14,13 +15,13 @@ from mmidd.training.tasks import build_task
 
 
 def train(
-    config: TrainConfig, shards_dir: Path, run_dir: Path, reporter: Reporter, resume: bool = False
+    config: TrainConfig, shards: Path | str, run_dir: Path, reporter: Reporter, resume: bool = False
 ) -> TrainResult:
     """Train to the end, or to SIGTERM or Ctrl-C, after which `resume` goes on exactly there.
 
     Args:
         config: resolved configuration; its class is the method.
-        shards_dir: folder with train and val shards; test shards are never opened.
+        shards: folder with train and val shards, a path or URL; test shards are never opened.
         run_dir: folder of the run, new unless `resume`.
         reporter: live view.
         resume: go on with the run in `run_dir`.
@@ -28,10 +29,10 @@ def train(
     Raises:
         UsageError: see `TrainingData`, `load_clip`, `start_run` and `load_state`.
     """
-    data = open_data(shards_dir, config)
+    data = open_data(shards, config)
     task = build_task(config)
     if task.needs_captions:
         data.require_captions()
     if not resume:
-        start_run(run_dir, config, ShardIndex.load(shards_dir).spec)
+        start_run(run_dir, config, ShardIndex.load(open_folder(shards)).spec)
     return Loop(task, data, config, run_dir, reporter).run(resume)

@@ -9,7 +9,7 @@ import pytest
 
 from mmidd.demo.world import build_world
 from mmidd.schema import Split
-from mmidd.shards.stream import ShardDataset
+from mmidd.shards.dataset import ShardDataset
 from mmidd.workspace import Workspace
 from tests.cli.command import as_json, error_line, mmidd
 

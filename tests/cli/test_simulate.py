@@ -19,32 +19,11 @@ from mmidd.preprocess.blend.render import finished, render
 from mmidd.preprocess.crop import decode_image, encode_image
 from mmidd.preprocess.simulate import from_json
 from mmidd.schema import Split
-from mmidd.shards.stream import ShardDataset
+from mmidd.shards.dataset import ShardDataset
 from mmidd.shards.verify import verify_shards
-from mmidd.spec import PreprocessSpec
 from mmidd.workspace import Workspace
-from tests.audit.audit_world import build, row
-from tests.captioning.test_measured import points
 from tests.cli.command import as_json, error_line, mmidd
-from tests.preprocess_blend.faces import picture
-
-FACES, BARE = 5, 1
-
-
-def make(root: Path) -> None:
-    crop = {"width": 256, "height": 256, "encoding": "jpeg", "compression": "c23"}
-    shared = {**crop, "spec_id": PreprocessSpec(frames=4, size=32).spec_id}
-    landmarks = {
-        "landmarks": points().ravel().tolist(),
-        "landmark_scheme": "dlib68",
-        "crop_matrix": [1.0, 0, 0, 0, 1, 0],
-    }
-    rows, blobs = [], {}
-    for number in range(FACES + BARE):
-        face = landmarks if number < FACES else {}
-        rows.append(row(f"r{number}", source="ab"[number % 2], **shared, **face))
-        blobs[f"r{number}.png"] = encode_image(picture(number), PreprocessSpec())
-    build(root, *rows, blobs=blobs)
+from tests.cli.five_faces import BARE, FACES, make
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from mmidd.training.checkpoint import save_weights, start_run
 from mmidd.training.config import apply_overrides, load_preset
 from mmidd.training.tasks import build_task
 from tests.evaluation.evaluation_world import SPEC, FakeSamples
+from tests.shards.shard_world import Kept
 
 SHAPE = (
     "backbone.shape={embed_dim: 16, stem: patch, "
@@ -59,7 +60,7 @@ def _shard(out: Path, spec: PreprocessSpec, *splits: str) -> Path:
         for sample in samples
     ]
     table = pl.DataFrame([{name: row.get(name) for name in columns} for row in rows], schema=columns)
-    write_shards(table, lambda row: blobs[row["sample_id"]], out, spec=spec)
+    write_shards(table, Kept(blobs), out, spec=spec)
     return out
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,20 @@ TYPES = ("REAL", "FS", "FR")
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Images by key, and one mask for all who have one."""
+
+    images: Mapping[str, bytes]
+    masks: bytes = b""
+
+    def image(self, row: Mapping[str, Any], /) -> bytes:
+        return self.images[row["sample_id"]]
+
+    def mask(self, row: Mapping[str, Any], /) -> bytes:
+        return self.masks
+
+
+@dataclass(frozen=True)
 class World:
     """A small manifest and the images its rows point at."""
 
@@ -25,12 +39,12 @@ class World:
     blobs: dict[str, bytes]
     spec: PreprocessSpec
 
-    def read(self, row: dict[str, Any]) -> bytes:
-        return self.blobs[row["sample_id"]]
+    masks: bytes = b""
 
     def write(self, out: Path, **options: Any) -> ShardSummary:
+        blobs = Kept(self.blobs, self.masks)
         return write_shards(
-            self.rows, self.read, out, spec=self.spec, **{"target_bytes": 64_000, "seed": 7} | options
+            self.rows, blobs, out, spec=self.spec, **{"target_bytes": 64_000, "seed": 7} | options
         )
 
     def changed(self, sample_id: str, /, **values: Any) -> World:
@@ -67,6 +81,7 @@ def make_world(
                 "label": "real" if kind == "REAL" else "fake",
                 "type": kind,
                 "video_id": f"video{i // 4}",
+                "pair_id": f"video{i // 4}",
                 "identity_ids": [f"id{i % 3}"],
                 "frame_index": i,
                 "face_index": 0,

@@ -22,9 +22,9 @@ import yaml
 from mmidd.errors import UsageError
 from mmidd.schema import Split
 from mmidd.shards.contents import TERMS, Contents
+from mmidd.shards.dataset import ShardDataset
 from mmidd.shards.front_matter import front_matter
 from mmidd.shards.index import ShardIndex, read_entries
-from mmidd.shards.stream import ShardDataset
 from mmidd.shards.verify import verify_shards
 from tests.shards.shard_world import World
 
@@ -56,7 +56,7 @@ def rich(world: World) -> World:
 
 
 def write(world: World, out: Path, **options: Any) -> Path:
-    world.write(out, read_mask=lambda row: MASK, left_out=LEFT_OUT, **options)
+    replace(world, masks=MASK).write(out, left_out=LEFT_OUT, **options)
     return out
 
 

@@ -1,145 +1,177 @@
+"""The stateful stream over real shards: exact, resumable anywhere, the same on any ranks and workers."""
+
 from __future__ import annotations
 
-import pickle
-import subprocess
-import sys
-from collections.abc import Iterable
-from dataclasses import replace
-from io import BytesIO
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
-from PIL import Image
-from torch.utils.data import DataLoader
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from mmidd.errors import DataError
-from mmidd.schema import Simulated, Split
+from mmidd.errors import UsageError
+from mmidd.schema import Split
+from mmidd.shards.dataset import ShardDataset
 from mmidd.shards.index import read_entries
-from mmidd.shards.plan import EpochPlan, balance_groups
-from mmidd.shards.stream import ShardDataset, ShardSample, decode_image
-from mmidd.shards.tar import Record
-from tests.shards.shard_world import World
+from mmidd.shards.loader import Draw
+from mmidd.shards.sampling import Sampling
+from mmidd.shards.stream import Stream
+from tests.shards.shard_world import make_world
 
 
-def test_samples_are_those_of_the_split(world: World, shards: Path) -> None:
-    dataset = ShardDataset(shards, Split.VAL)
-    expected = world.rows.filter(pl.col("split") == "val")
-    assert len(dataset) == len(dataset.rows) == expected.height
-    assert set(dataset.rows["key"]) == set(expected["sample_id"])
-    for i in range(len(dataset)):
-        sample = dataset[i]
-        row = expected.row(by_predicate=pl.col("sample_id") == sample.key, named=True)
-        assert dataset.rows["key"][i] == sample.key == sample.row["sample_id"]
-        assert dataset.rows["label"][i] == sample.row["label"] == row["label"]
-        assert sample.row["face"] == row["face"]
-        reference = np.asarray(Image.open(BytesIO(world.blobs[sample.key])))
-        assert sample.image.dtype == np.uint8
-        assert np.abs(sample.image.astype(int) - reference).max() <= 1
+@dataclass(frozen=True)
+class Keys:
+    """Crops as they are, and their keys."""
+
+    dataset: ShardDataset
+    shape: tuple[int, int, int] = (32, 32, 3)
+
+    def __call__(self, draw: Draw, out: NDArray[np.uint8]) -> str:
+        sample = self.dataset[draw.index]
+        out[:] = sample.image
+        return sample.key
 
 
-def test_simulations_can_be_left_out_or_be_all_there_is(world: World, tmp_path: Path) -> None:
-    recipe = pl.when(pl.int_range(pl.len()) % 3 == 0).then(pl.lit("sbi"))
-    mixed = replace(world, rows=world.rows.with_columns(recipe=recipe))
-    mixed.write(tmp_path)
-    keys = {how: set(ShardDataset(tmp_path, Split.TRAIN, how).rows["key"]) for how in Simulated}
-    train = mixed.rows.filter(pl.col("split") == "train")
-    assert keys[Simulated.ONLY] == set(train.filter(pl.col("recipe") == "sbi")["sample_id"])
-    assert keys[Simulated.EXCLUDE] == set(train.filter(pl.col("recipe").is_null())["sample_id"])
-    assert keys[Simulated.INCLUDE] == set(train["sample_id"])
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("stream") / "shards"
+    make_world(60).write(out, target_bytes=16_000)
+    return out
 
 
-def test_the_spec_travels(world: World, shards: Path) -> None:
-    assert ShardDataset(shards, Split.TRAIN).spec == world.spec
+def stream(folder: Path, batch: int = 8, *, seed: int = 0, sampling: Any = None, **more: int) -> Stream[str]:
+    dataset = ShardDataset(folder, Split.TRAIN)
+    wanted = Sampling.model_validate(sampling or {})
+    return Stream(dataset, Keys(dataset), wanted, seed=seed, batch=batch, **more)
 
 
-def test_an_absent_split_is_empty_and_indices_are_checked(shards: Path) -> None:
-    dataset = ShardDataset(shards, Split.TEST)
-    assert len(dataset) == 0
-    with pytest.raises(IndexError):
-        dataset[0]
+def keys(stream: Stream[str]) -> list[list[str]]:
+    """Keys of the batches that are left of the epoch."""
+    return [loaded.about for loaded in stream]
 
 
-def test_a_used_dataset_pickles(shards: Path) -> None:
-    dataset = ShardDataset(shards, Split.TRAIN)
-    first = dataset[0]
-    again = pickle.loads(pickle.dumps(dataset))[0]
-    assert again.key == first.key
-    assert np.array_equal(again.image, first.image)
+SAMPLINGS = [{}, {"by": ["type"]}, {"pair": True}, {"window": 1, "apart": "video"}]
 
 
-def test_worker_processes_read_the_plan(shards: Path) -> None:
-    dataset = ShardDataset(shards, Split.TRAIN)
-    dataset[0]
-    plan = EpochPlan(balance_groups(dataset.rows, "label"), seed=1, epoch=0, batch=8)
-    loader: Iterable[list[str]] = DataLoader(
-        dataset,  # type: ignore[arg-type]  # map style by shape, not by inheritance
-        batch_sampler=plan.batches(),
-        num_workers=2,
-        collate_fn=_keys,
-    )
-    keys = [key for batch in loader for key in batch]
-    assert keys == [dataset.rows["key"][int(i)] for i in plan.order]
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_workers_and_an_interruption_change_nothing(folder: Path, sampling: Any) -> None:
+    alone = stream(folder, sampling=sampling)
+    whole = [keys(alone), keys(alone)]
+    assert whole[0] != whole[1]
+    with stream(folder, sampling=sampling, workers=2) as first:
+        for taken, loaded in enumerate(first, 1):
+            assert loaded.about == whole[0][taken - 1]
+            if taken == 3:
+                break
+        state = first.state_dict()
+    with stream(folder, sampling=sampling, workers=1) as second:
+        second.load_state_dict(state)
+        assert [keys(second), keys(second)] == [whole[0][3:], whole[1]]
 
 
-def _keys(samples: list[ShardSample]) -> list[str]:
-    return [sample.key for sample in samples]
+def test_every_sample_once_an_epoch(folder: Path) -> None:
+    dataset = ShardDataset(folder, Split.TRAIN)
+    assert Counter(key for batch in keys(stream(folder)) for key in batch) == Counter(dataset.rows["key"])
+    assert len(dataset.shards) > 2
 
 
-@pytest.mark.parametrize("damage", ["header", "image", "json", "truncated", "missing"])
-def test_a_damaged_record_names_shard_and_key(shards: Path, damage: str) -> None:
-    dataset = ShardDataset(shards, Split.TRAIN)
-    entry = pl.DataFrame(read_entries(shards, Split.TRAIN)).row(3, named=True)
-    path = shards / entry["shard"]
+@settings(max_examples=25)
+@given(
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(2, 12),
+    st.sampled_from(SAMPLINGS),
+    st.integers(0, 2**31),
+    st.data(),
+)
+def test_a_state_loads_onto_another_world(
+    folder: Path, before: int, after: int, half: int, sampling: Any, seed: int, data: st.DataObject
+) -> None:
+    given: dict[str, Any] = {"batch": 2 * half, "sampling": sampling, "seed": seed}
+    half_pairs = half if sampling.get("pair") else 2 * half
+    if max(before, after) > half_pairs // 2:
+        return
+    want = [key for batch in keys(stream(folder, **given)) for key in batch]
+    ranks = [stream(folder, **given, rank=rank, world_size=before) for rank in range(before)]
+    steps = {rank.planned.steps for rank in ranks}
+    stop = data.draw(st.integers(0, steps.pop()))
+    assert not steps
+    first = [[batch for _, batch in zip(range(stop), each, strict=False)] for each in ranks]
+    for rank in ranks:
+        if stop:
+            assert rank.state_dict()["step"] == stop
+    later = [stream(folder, **given, rank=rank, world_size=after) for rank in range(after)]
+    for rank in later:
+        rank.load_state_dict(ranks[0].state_dict())
+    second = [list(each) for each in later]
+    seen = [
+        key
+        for half in (first, second)
+        for step in zip(*half, strict=True)
+        for loaded in step
+        for key in loaded.about
+    ]
+    assert seen == want
+
+
+def test_a_state_of_another_stream_is_refused(folder: Path) -> None:
+    state = stream(folder).state_dict()
+    with pytest.raises(UsageError, match="another seed, batch"):
+        stream(folder, batch=6, seed=1).load_state_dict(state)
+    with pytest.raises(UsageError, match="another sampling"):
+        stream(folder, sampling={"pair": True}).load_state_dict(state)
+    with pytest.raises(UsageError, match="another data"):
+        stream(folder).load_state_dict(state | {"data": "else"})
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "one"])
+def test_damage_is_skipped_counted_and_named(tmp_path: Path, damage: str) -> None:
+    world = make_world(40)
+    world.write(tmp_path, target_bytes=16_000)
+    entry = read_entries(tmp_path, Split.TRAIN).slice(0, 1).to_pylist()[0]
+    path = tmp_path / entry["shard"]
     data = bytearray(path.read_bytes())
-    match damage:
-        case "header":
-            data[entry["image_offset"] - 512] = 0
-        case "image":
-            data[entry["image_offset"] : entry["image_offset"] + 40] = bytes(40)
-        case "json":
-            data[entry["json_offset"]] = 0
-        case "truncated":
-            del data[entry["json_offset"] + 2 :]
-    path.write_bytes(data)
     if damage == "missing":
         path.unlink()
-    with pytest.raises(DataError) as error:
-        dataset[3]
-    assert entry["shard"] in str(error.value)
-    assert entry["key"] in str(error.value)
+    elif damage == "truncated":
+        path.write_bytes(data[:-700])
+    else:
+        data[entry["image_offset"] : entry["image_offset"] + 30] = bytes(30)
+        path.write_bytes(data)
+    batches = list(stream(tmp_path))
+    unusable = [str(why) for loaded in batches for why in loaded.unusable]
+    good = [key for loaded in batches for key in loaded.about]
+    rows = ShardDataset(tmp_path, Split.TRAIN).rows
+    lost = 1 if damage == "one" else (rows["shard"] == entry["shard"]).sum()
+    assert len(unusable) == lost > 0
+    assert all(entry["shard"] in why for why in unusable)
+    assert len(good) == len(rows) - lost
+    assert all(len(loaded.images) == len(loaded.about) for loaded in batches)
 
 
-@pytest.mark.parametrize("extension", ["png", "webp"])
-def test_lossless_encodings_decode_to_the_same_pixels(extension: str) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
-    buffer = BytesIO()
-    Image.fromarray(image).save(buffer, extension, **({"lossless": True} if extension == "webp" else {}))
-    assert np.array_equal(
-        decode_image(Record(extension, memoryview(buffer.getvalue()), memoryview(b"{}"))), image
+def _rank(rank: int, folder: Path, store: str, out: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    with stream(folder, batch=10, rank=rank, world_size=2, workers=1) as shard:
+        seen: list[list[str]] = []
+        for loaded in shard:
+            sizes = [torch.zeros(1, dtype=torch.long) for _ in range(2)]
+            dist.all_gather(sizes, torch.tensor([len(loaded.about)]))  # hangs if a rank has fewer steps
+            seen.append(loaded.about)
+    torch.save(seen, f"{out}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_go_in_step_and_share_the_epoch(folder: Path, tmp_path: Path) -> None:
+    mp.spawn(  # type: ignore[attr-defined, no-untyped-call]
+        _rank, (folder, str(tmp_path / "store"), str(tmp_path)), nprocs=2
     )
-
-
-def test_grey_cmyk_and_turned_jpegs_become_upright_rgb() -> None:
-    red = Image.new("RGB", (16, 8), (200, 30, 30))
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    for image, options, shape in (
-        (red, {}, (8, 16, 3)),
-        (red.convert("L"), {}, (8, 16, 3)),
-        (red.convert("CMYK"), {}, (8, 16, 3)),
-        (red, {"exif": turned}, (16, 8, 3)),
-    ):
-        buffer = BytesIO()
-        image.save(buffer, "jpeg", quality=95, **options)
-        decoded = decode_image(Record("jpg", memoryview(buffer.getvalue()), memoryview(b"{}")))
-        assert decoded.shape == shape
-        want = (200, 30, 30) if image.mode != "L" else (81, 81, 81)
-        assert np.abs(decoded.astype(int) - want).max() < 12
-
-
-def test_reading_shards_imports_no_torch() -> None:
-    modules = "mmidd.shards.stream, mmidd.shards.writer, mmidd.shards.verify, mmidd.shards.plan"
-    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    whole = keys(stream(folder, batch=10))
+    assert [first + second for first, second in zip(*ranks, strict=True)] == whole

@@ -8,8 +8,8 @@ import pytest
 
 from mmidd.errors import UsageError
 from mmidd.schema import Split
+from mmidd.shards.dataset import ShardDataset
 from mmidd.shards.index import ShardIndex, read_entries
-from mmidd.shards.stream import ShardDataset
 from mmidd.shards.verify import verify_shards
 from tests.shards.shard_world import World
 

@@ -6,10 +6,8 @@ import torch
 
 from mmidd.errors import UsageError
 from mmidd.schema import Split
-from mmidd.training.augment import augment, resize, sample_generator
-from mmidd.training.config import Augment
-from mmidd.training.data import TrainingData, eval_batches, steps_per_epoch, train_batches
-from tests.training.training_world import MemorySamples, memory_data, small_config
+from mmidd.training.data import TrainingData, eval_batches
+from tests.training.training_world import MemorySamples, epoch_of, memory_data, small_config
 
 
 def test_test_data_cannot_reach_training() -> None:
@@ -28,25 +26,36 @@ def test_a_split_without_both_classes_is_refused() -> None:
         TrainingData(empty, MemorySamples(Split.VAL, 10))
 
 
-@pytest.mark.parametrize("balance", ["none", "label", "type", "pair"])
-def test_an_epoch_starts_anywhere_with_the_batches_of_the_whole_epoch(balance: str) -> None:
-    data, config = memory_data(), small_config("sd2", f"balance={balance}")
-    whole = list(train_batches(data, config, epoch=1, start=0))
-    assert len(whole) == steps_per_epoch(data, config)
-    rest = list(train_batches(data, config, epoch=1, start=2))
+@pytest.mark.parametrize("sampling", ["{}", "{by: [label]}", "{by: [type], apart: video}", "{pair: true}"])
+def test_an_epoch_starts_anywhere_with_the_batches_of_the_whole_epoch(sampling: str) -> None:
+    data, config = memory_data(), small_config("sd2", f"sampling={sampling}")
+    whole = epoch_of(data, config, 1)
+    rest = epoch_of(data, config, 1, start=2)
     assert [batch.sample_id for batch in rest] == [batch.sample_id for batch in whole[2:]]
     assert all(torch.equal(a.images, b.images) for a, b in zip(rest, whole[2:], strict=True))
-    other = next(train_batches(data, config, epoch=0, start=0))
-    assert other.sample_id != whole[0].sample_id
+    assert epoch_of(data, config, 0)[0].sample_id != whole[0].sample_id
 
 
 def test_worker_processes_change_nothing() -> None:
     data = memory_data()
-    alone, workers = (
-        list(train_batches(data, small_config("lnclip", f"workers={n}"), epoch=0, start=0)) for n in (0, 2)
-    )
+    alone, workers = (epoch_of(data, small_config("lnclip", f"workers={n}"), 0) for n in (0, 2))
     assert [b.sample_id for b in alone] == [b.sample_id for b in workers]
     assert all(torch.equal(a.images, b.images) for a, b in zip(alone, workers, strict=True))
+
+
+def test_the_device_renders_what_the_workers_would() -> None:
+    data = memory_data()
+    settings = ("batch=4", "micro_batch=4", "augment={jpeg_p: 0, blur_p: 1}")
+    (there, *_), (here, *_) = (
+        epoch_of(data, small_config("lnclip", *settings, f"augment_on={where}"), 0)
+        for where in ("device", "cpu")
+    )
+    assert there.images.shape == (4, 48, 48, 3)
+    rendered = there.rendered(32)
+    assert rendered.images.shape == here.images.shape == (4, 32, 32, 3)
+    assert rendered.sample_id == here.sample_id
+    assert not rendered.changes
+    assert (rendered.images.float() - here.images.float()).abs().mean() < 1.5
 
 
 def test_batches_carry_labels_types_and_captions() -> None:
@@ -61,33 +70,3 @@ def test_batches_carry_labels_types_and_captions() -> None:
     assert (part.type.tolist(), part.video_id) == ([1, 1], ("val-001", "val-001"))
     (bare,) = eval_batches(MemorySamples(Split.VAL, 5, captions=False), 32, 16)
     assert bare.face_caption == (None,) * 10
-
-
-def test_augmentation_depends_on_the_sample_alone() -> None:
-    image = MemorySamples(Split.TRAIN, 2)[2].image
-    before = image.copy()
-    first, again, other = (augment(image, Augment(), sample_generator(0, 1, 2, key)) for key in "aab")
-    assert (image == before).all(), "the input is not changed"
-    assert (first == again).all()
-    assert (first != other).any()
-    assert (first.shape, first.dtype) == (image.shape, image.dtype)
-
-
-def test_every_augmentation_acts_alone_and_none_when_off() -> None:
-    off = {"hflip_p": 0, "affine_p": 0, "blur_p": 0, "light_p": 0, "jpeg_p": 0}
-    image = MemorySamples(Split.TRAIN, 2)[2].image
-    rng = sample_generator(0, 0, 0, "a")
-    assert augment(image, Augment.model_validate(off), rng) is image
-    for name in off:
-        changed = augment(image, Augment.model_validate(off | {name: 1}), rng)
-        assert (changed != image).any(), name
-    flipped = augment(image, Augment.model_validate(off | {"hflip_p": 1}), rng)
-    assert (flipped == image[:, ::-1]).all()
-
-
-@pytest.mark.parametrize("size", [24, 48, 96])
-def test_resize_keeps_the_mean(size: int) -> None:
-    image = MemorySamples(Split.TRAIN, 2)[2].image
-    resized = resize(image, size)
-    assert resized.shape == (size, size, 3)
-    assert resized.mean() == pytest.approx(image.mean(), abs=2)

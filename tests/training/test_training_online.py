@@ -18,13 +18,13 @@ from mmidd.preprocess.blend.render import finished
 from mmidd.preprocess.simulate import simulate_sample
 from mmidd.schema import Split
 from mmidd.training.config import TrainConfig, apply_overrides, load_preset
-from mmidd.training.data import Batch, TrainingData, steps_per_epoch, train_batches
+from mmidd.training.data import Batch, TrainingData
 from mmidd.training.loop import Loop
 from mmidd.training.online import OnlineSamples
 from mmidd.training.report import SilentReporter
 from mmidd.training.tasks import build_task
 from tests.preprocess_blend.faces import picture
-from tests.training.training_world import MemorySample, MemorySamples, small_config
+from tests.training.training_world import MemorySample, MemorySamples, epoch_of, small_config
 
 
 def faces(split: Split, count: int = 5, bare: int = 0, damaged: int = 0) -> MemorySamples:
@@ -61,7 +61,8 @@ def online(recipes: tuple[RecipeName, ...] = ("sbi",), seed: int = 0, **unusable
 
 
 def config(*overrides: str) -> TrainConfig:
-    return small_config("lnclip", "online=[sbi]", "balance=pair", "batch=4", "micro_batch=4", *overrides)
+    paired = ("online=[sbi]", "sampling={pair: true}", "batch=4", "micro_batch=4")
+    return small_config("lnclip", *paired, *overrides)
 
 
 def test_every_real_is_a_pair_and_no_fake_of_the_data_is_seen() -> None:
@@ -110,8 +111,8 @@ def test_several_recipes_share_the_samples_and_tell_their_type() -> None:
 
 def test_a_batch_holds_pairs_and_worker_processes_change_nothing() -> None:
     data = TrainingData(online(), OnlineSamples(faces(Split.VAL, 3), ("sbi",), 0))
-    alone, workers = (list(train_batches(data, config(f"workers={n}"), 1, 0)) for n in (0, 2))
-    assert len(alone) == steps_per_epoch(data, config()) == 3
+    alone, workers = (epoch_of(data, config(f"workers={n}"), 1) for n in (0, 2))
+    assert len(alone) == 3
     seen = [key for batch in alone for key in batch.sample_id]
     assert sorted(seen) == sorted(data.train.rows["key"])
     for batch in alone:
@@ -126,10 +127,9 @@ def pairs_of(batch: Batch) -> list[tuple[str, torch.Tensor]]:
 
 def test_training_sees_other_forgeries_in_every_epoch() -> None:
     data = TrainingData(online(), OnlineSamples(faces(Split.VAL, 3), ("sbi",), 0))
-    plain = config("augment={hflip_p: 0, affine_p: 0, light_p: 0, jpeg_p: 0, blur_p: 0}")
+    plain = config("augment={hflip_p: 0, affine_p: 0, colour_p: 0, jpeg_p: 0, blur_p: 0}")
     first, second = (
-        {key: image for b in train_batches(data, plain, epoch, 0) for key, image in pairs_of(b)}
-        for epoch in (0, 1)
+        {key: image for b in epoch_of(data, plain, epoch) for key, image in pairs_of(b)} for epoch in (0, 1)
     )
     assert first.keys() == second.keys()
     assert not any(torch.equal(image, second[key]) for key, image in first.items() if "#" in key)
@@ -175,8 +175,8 @@ def test_what_validation_leaves_out_is_counted_too(tmp_path: Path) -> None:
 def test_types_are_balanced_as_the_epoch_draws_them() -> None:
     samples = OnlineSamples(faces(Split.TRAIN, 30), ("sbi", "regional"), 0)
     data = TrainingData(samples, OnlineSamples(faces(Split.VAL, 3), ("sbi",), 0))
-    settings = config("online=[sbi,regional]", "balance=type", "batch=6", "micro_batch=6")
-    for batch in train_batches(data, settings, 1, 0):
+    settings = config("online=[sbi,regional]", "sampling={by: [type]}", "batch=6", "micro_batch=6")
+    for batch in epoch_of(data, settings, 1):
         assert len(set(batch.type.tolist())) == 3
         assert sorted(batch.type.tolist()) == sorted(2 * [*set(batch.type.tolist())])
 
@@ -184,7 +184,7 @@ def test_types_are_balanced_as_the_epoch_draws_them() -> None:
 def test_a_batch_without_any_usable_sample_is_an_error() -> None:
     data = TrainingData(online(damaged=5), OnlineSamples(faces(Split.VAL, 3), ("sbi",), 0))
     with pytest.raises(DataError, match=r"unusable_batch.*degenerate_hull"):
-        next(train_batches(data, config(), 0, 0))
+        epoch_of(data, config(), 0)
 
 
 @pytest.mark.parametrize("method", ["lnclip", "sd2"])
@@ -193,7 +193,7 @@ def test_presets_extend_another_preset(method: str, size: str) -> None:
     base, extended = load_preset(method, size), load_preset(method, f"{size}-sbi")
     assert extended.online == ("sbi",)
     changed = {name for name in type(base).model_fields if getattr(base, name) != getattr(extended, name)}
-    assert changed <= {"online", "epochs", "balance", "optim"}
+    assert changed <= {"online", "epochs", "sampling", "optim"}
     assert extended.optim.weight_decay == base.optim.weight_decay
 
 

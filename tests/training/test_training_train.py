@@ -17,6 +17,7 @@ from mmidd.spec import PreprocessSpec
 from mmidd.training.checkpoint import load_run
 from mmidd.training.report import SilentReporter
 from mmidd.training.train import train
+from tests.shards.shard_world import Kept
 from tests.training.training_world import small_config
 
 SPEC = PreprocessSpec.model_validate({"size": 48})
@@ -38,7 +39,7 @@ def write_world(out: Path, splits: tuple[str, ...] = ("train", "val", "test")) -
         )
     types = pl.DataFrame(SAMPLES.empty_table()).schema
     frame = pl.DataFrame([{name: row.get(name) for name in types} for row in rows], schema=types)
-    write_shards(frame, lambda row: blobs[row["sample_id"]], out, spec=SPEC)
+    write_shards(frame, Kept(blobs), out, spec=SPEC)
     return out
 
 
@@ -74,7 +75,7 @@ def test_a_damaged_sample_is_skipped_counted_and_named_with_its_shard(tmp_path: 
     data = bytearray((shards / entry["shard"]).read_bytes())
     data[entry["image_offset"] : entry["image_offset"] + 40] = bytes(40)
     (shards / entry["shard"]).write_bytes(data)
-    result = train(small_config("lnclip", "balance=none"), shards, tmp_path / "run", SilentReporter())
+    result = train(small_config("lnclip", "sampling={}"), shards, tmp_path / "run", SilentReporter())
     assert result.unusable == 2, "once in each of two epochs"
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     named = [line["why"] for line in lines if line["event"] == "unusable"]

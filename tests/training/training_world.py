@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
 from mmidd.schema import ForgeryType, Split
+from mmidd.shards.index import ENTRIES
+from mmidd.shards.reading import Indices, Needs
 from mmidd.training.config import TrainConfig, apply_overrides, load_preset
-from mmidd.training.data import Batch, TrainingData
+from mmidd.training.data import Batch, TrainingData, as_batch, train_stream
 
 SMALL = [
     "backbone.shape={embed_dim: 16, stem: patch, "
@@ -23,7 +28,7 @@ SMALL = [
     "epochs=2",
     "max_steps=null",
     "workers=0",
-    "balance=label",
+    "sampling={by: [label]}",
     "augment={}",
 ]
 
@@ -51,8 +56,20 @@ class MemorySamples:
         columns = ("key", "label", "type", "video_id", "pair_id", "frame_index")
         self.rows = pl.DataFrame([{name: sample.row[name] for name in columns} for sample in self.samples])
 
+    side = 48
+
+    @property
+    def identity(self) -> str:
+        return " ".join(self.rows["key"])
+
     def at(self, epoch: int) -> MemorySamples:
         return self
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        return pa.chunked_array([self.rows[name].to_arrow()]).cast(ENTRIES.field(name).type)
+
+    def reading(self, batches: Iterator[Indices]) -> AbstractContextManager[Needs]:
+        return nullcontext(lambda _: None)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -99,3 +116,10 @@ def random_batch(n: int, size: int, seed: int = 0) -> Batch:
         sample_id=tuple(str(i) for i in range(n)),
         video_id=tuple(str(i) for i in range(n)),
     )
+
+
+def epoch_of(data: TrainingData, config: TrainConfig, epoch: int, start: int = 0) -> list[Batch]:
+    """The batches of an epoch from number `start` on."""
+    with train_stream(data, config) as stream:
+        stream.load_state_dict({**stream.state_dict(), "epoch": epoch, "step": start})
+        return [as_batch(loaded) for loaded in stream]

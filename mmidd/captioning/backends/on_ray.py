@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from mmidd.captioning.backends.base import Answer, Request
 from mmidd.captioning.catalogue import Checkpoint
-from mmidd.errors import MissingExtra, MmiddError, UsageError
+from mmidd.engine.cluster import connect, import_ray, one_line
+from mmidd.errors import MmiddError, UsageError
 
 RESTARTS = 20
 """Deaths of one actor after which its batch fails."""
@@ -45,7 +45,7 @@ class RayModel:
         """
         if not requests:
             return []
-        ray = _ray()
+        ray = import_ray()
         try:
             return list(ray.get(self._actor.answer.remote(requests)))
         except ray.exceptions.RayActorError as error:
@@ -61,13 +61,7 @@ def start_actors(checkpoint: Checkpoint, *, transformers: bool) -> list[RayModel
         MissingExtra: Ray is not installed.
         UsageError: the cluster cannot be reached, or the model cannot be loaded there.
     """
-    ray = _ray()
-    try:
-        ray.init(ignore_reinit_error=True, log_to_driver=False, logging_level="error")
-    except ConnectionError as error:
-        raise UsageError(
-            f"no Ray cluster answers at RAY_ADDRESS ({error}); start it with `ray start`"
-        ) from error
+    ray = connect()
     gpus = int(ray.cluster_resources().get("GPU", 0))
     count = gpus or sum(node["Alive"] for node in ray.nodes())
     options: dict[str, Any] = {
@@ -80,13 +74,5 @@ def start_actors(checkpoint: Checkpoint, *, transformers: bool) -> list[RayModel
     try:
         revisions = ray.get([actor.revision.remote() for actor in actors])
     except ray.exceptions.RayError as error:
-        reason = str(getattr(error, "cause", error)).strip().splitlines()[-1][:200]
-        raise UsageError(f"{checkpoint.id} cannot be loaded on the cluster ({reason})") from error
+        raise UsageError(f"{checkpoint.id} cannot be loaded on the cluster ({one_line(error)})") from error
     return [RayModel(actor, revision) for actor, revision in zip(actors, revisions, strict=True)]
-
-
-def _ray() -> Any:
-    try:
-        return importlib.import_module("ray")
-    except ImportError as error:
-        raise MissingExtra("captioning on a cluster needs Ray; run `pip install 'mmidd[ray]'`") from error

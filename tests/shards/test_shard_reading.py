@@ -1,0 +1,96 @@
+"""Shards behind a URL: fetched before their turn, held while they are needed, and no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+
+from mmidd.errors import DataError, UsageError
+from mmidd.schema import Split
+from mmidd.shards.dataset import ShardDataset
+from mmidd.shards.publish import publish
+from mmidd.shards.reading import read_ahead
+from mmidd.shards.sampling import Sampling
+from mmidd.shards.stream import Stream
+from mmidd.storage import Cache, open_folder
+from tests.shards.shard_world import make_world
+from tests.shards.test_shard_stream import Keys, keys
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    yield "memory://reading/shards"
+    fsspec.filesystem("memory").rm("/reading", recursive=True)
+
+
+def remote(url: str, local: Path, **options: Any) -> None:
+    """Shards at a URL."""
+    make_world(400).write(local, target_bytes=16_000, **options)
+    publish(local, open_folder(url))
+
+
+def test_a_stream_from_afar_is_the_local_one_within_a_small_cache(url: str, tmp_path: Path) -> None:
+    remote(url, tmp_path / "shards")
+    here = ShardDataset(tmp_path / "shards", Split.TRAIN)
+    largest = max(shard.bytes for shard in here.index.shards)
+    room = 8 * largest
+    assert sum(shard.bytes for shard in here.shards.values()) > 2 * room
+    cache = Cache(tmp_path / "cache", room)
+    there = ShardDataset(url, Split.TRAIN, cache=cache)
+    sampling = Sampling(window=2)
+    local, far = (Stream(d, Keys(d), sampling, seed=0, batch=8) for d in (here, there))
+    for _ in range(2):
+        assert keys(far) == keys(local)
+    held = sum(path.stat().st_size for path in (tmp_path / "cache").iterdir() if path.is_file())
+    assert held <= room
+    assert there.folder.transfers().files > len(here.shards), (
+        "every epoch reads what the cache could not keep"
+    )
+
+
+def test_shards_are_held_from_their_first_to_their_last_sample(url: str, tmp_path: Path) -> None:
+    remote(url, tmp_path / "shards")
+    folder = open_folder(url, Cache(tmp_path / "cache"))
+    index = ShardDataset(tmp_path / "shards", Split.TRAIN).index
+    shards = index.of_split(Split.TRAIN)[:4]
+    shard_of = np.array([0, 0, 1, 1, 2, 3], dtype=np.int32)
+    batches = [np.array(batch, dtype=np.int32) for batch in ([2, 0], [3], [1, 4], [5])]
+    with read_ahead(folder, shards, shard_of, batches) as need:
+        for batch in batches:
+            need(batch)
+            for shard in shard_of[batch]:
+                assert (tmp_path / "cache" / shards[shard].sha256).is_file()
+
+
+def test_a_shard_missing_there_is_left_to_its_samples(url: str, tmp_path: Path) -> None:
+    remote(url, tmp_path / "shards")
+    name = ShardDataset(tmp_path / "shards", Split.TRAIN).rows["shard"][0]
+    fsspec.filesystem("memory").rm(f"/reading/shards/{name}")
+    dataset = ShardDataset(url, Split.TRAIN, cache=Cache(tmp_path / "cache"))
+    loaded = list(Stream(dataset, Keys(dataset), Sampling(window=1), seed=0, batch=8))
+    unusable = [why for batch in loaded for why in batch.unusable]
+    assert len(unusable) == (dataset.rows["shard"] == name).sum() > 0
+    assert all(
+        isinstance(why, DataError) and why.reason == "missing" and name in why.detail for why in unusable
+    )
+
+
+def test_publishing_again_copies_what_changed(url: str, tmp_path: Path) -> None:
+    world, out, target = make_world(80), tmp_path / "shards", open_folder(url)
+    world.write(out, target_bytes=16_000)
+    shards = len(ShardDataset(out, Split.TRAIN).index.shards)
+    assert publish(out, target).kept == 0
+    assert publish(out, target).kept == shards
+    world.changed(world.rows["sample_id"][0], face="somebody else").write(out, target_bytes=16_000)
+    assert publish(out, target).kept == shards - 1
+
+
+def test_a_url_without_shards_is_one_clear_line(url: str, tmp_path: Path) -> None:
+    fsspec.filesystem("memory").pipe("/reading/other", b"")
+    with pytest.raises(UsageError, match=r"no shards in memory://reading/shards; run"):
+        ShardDataset(url, Split.TRAIN, cache=Cache(tmp_path))
