@@ -35,13 +35,17 @@ from mmidd.ingest import stage as ingest
 from mmidd.ingest.base import ReadOptions, find_reader
 from mmidd.preprocess import simulation
 from mmidd.schema import SAMPLES
+from mmidd.shards.blobs import Packs
 from mmidd.shards.content import json_of
 from mmidd.shards.select import select
+from mmidd.shards.writer import write_shards
 from mmidd.workspace import Workspace
 
 RESULTS = Path(__file__).parent / "results"
 SCALES = {"3.6 million": 3_600_000, "1 billion": 1_000_000_000}
 CORES = {"3.6 million": 64, "1 billion": 1024}
+PAIRS = 20
+"""Simulated of every image, so that there is something to shard."""
 REALS = 0.2
 """Assumed share of real training samples, each simulated once: a forgery and its twin."""
 FRAMES = 32
@@ -79,7 +83,7 @@ def measure(folder: Path, images: Path, rows: int) -> dict[str, Any]:
     pairs = alone(
         simulation.stage("sbi"),
         simulation.ledger(home, "sbi"),
-        simulation.units(home, reals, "sbi", 1, 0),
+        simulation.units(home, reals, "sbi", PAIRS, 0),
     )
     chosen = select(home).rows
     crop = int(home.samples().select(pl.col("length").mean()).collect().item())
@@ -101,7 +105,7 @@ def measure(folder: Path, images: Path, rows: int) -> dict[str, Any]:
             "shard": figures("writing")["contenders"]["mmidd, 1 worker"]["cpu_us_per_sample"] / 1000,
             "train: read, decode, augment": reading_ms(),
         },
-        "driver_ms_per_row": drivers,
+        "driver_ms_per_row": drivers | {"shard": shard_driver(home, folder / "shards")},
         "bytes": {
             "crop": crop,
             "sample (pack and part)": crops["bytes"],
@@ -112,6 +116,7 @@ def measure(folder: Path, images: Path, rows: int) -> dict[str, Any]:
         },
         "memory_bytes": {
             "driver, per unit of the stage": per_unit(),
+            "simulate, per real": reals.estimated_size() / reals.height,
             "shard, per sample": chosen.estimated_size() / chosen.height,
             "train, per sample, per process": index_bytes(),
         },
@@ -179,6 +184,19 @@ def driver(root: Path, crop: int, rows: int, per_unit: int, engine: Any) -> floa
     return 1000 * (spent[1] - spent[0]) / (rows - per_unit)
 
 
+def shard_driver(home: Workspace, folder: Path) -> float:
+    """Milliseconds of the driver's processor time per sample: what all of them cost more than the reals."""
+    found = []
+    for where in ("recipe IS NULL", None):
+        start = time.process_time()
+        rows = select(home, where=where).rows
+        options = EngineOptions(workers=2)
+        write_shards(rows, Packs(home.root), folder, spec=home.spec, target_bytes=8 << 20, options=options)
+        found.append((time.process_time() - start, rows.height))
+    (few_s, few), (many_s, many) = found
+    return 1000 * (many_s - few_s) / (many - few)
+
+
 def per_unit() -> float:
     """Bytes that the driver keeps of every unit done: its last attempt, and that it was listed."""
     count = 100_000
@@ -214,36 +232,34 @@ def processor() -> str:
 
 def time_table(costs: dict[str, Any], name: str, count: int) -> str:
     """Hours of one core, of a cluster, and of the driver that no cluster shortens."""
-    ms, driver_ms, cores = costs["cpu_ms"], costs["driver_ms_per_row"], CORES[name]
-    of_images, of_videos = driver_ms["ray, 1 rows a unit"], driver_ms[f"ray, {FRAMES} rows a unit"]
+    cores = CORES[name]
     lines = [
-        ("ingest, still image of 1024 px", 1.0, of_images),
-        ("ingest, frame of a 720p video", 1.0, of_videos),
+        ("ingest, still image of 1024 px", 1.0, of_driver(costs, 1)),
+        ("ingest, frame of a 720p video", 1.0, of_driver(costs, FRAMES) / FRAMES),
+        ("simulate, a pair", REALS, of_driver(costs, 2)),
+        ("shard", 1 + 2 * REALS, costs["driver_ms_per_row"]["shard"]),
         ("caption, measured", 1.0, None),
         ("caption, client of a server", 1.0, None),
-        ("simulate, a pair", REALS, 2 * of_images),
-        ("shard", 1 + 2 * REALS, 0.0),
-        ("train: read, decode, augment", 1 + 2 * REALS, 0.0),
+        ("train: read, decode, augment", 1 + 2 * REALS, None),
     ]
     table = []
-    for stage, share, driver in lines:
-        hours = count * share * ms[stage] / 3.6e6
-        driven = "" if driver is None else f"{count * share * driver / 3.6e6:,.1f}"
-        if driver is None:
-            wall, bound = f"{hours:,.1f} (one machine)", ""
-        else:
-            wall = f"{max(hours / cores, count * share * driver / 3.6e6):,.1f}"
-            bound = f"{ms[stage] / driver:,.0f}" if driver else "none"
-        table.append((stage, f"{ms[stage]:.2f}", f"{hours:,.1f}", driven, wall, bound))
-    head = (
-        "stage",
-        "core ms",
-        "core hours",
-        "driver hours",
-        f"hours on {cores} cores",
-        "cores fed",
-    )
+    for stage, share, driver_ms in lines:
+        ms = costs["cpu_ms"][stage]
+        hours = count * share * ms / 3.6e6
+        row = [stage, f"{ms:.2f}", f"{hours:,.1f}"]
+        if driver_ms is not None:
+            driven = count * share * driver_ms / 3.6e6
+            row += [f"{driven:,.1f}", f"{max(hours / cores, driven):,.1f}", f"{ms / driver_ms:,.0f}"]
+        table.append([*row, *[""] * (6 - len(row))])
+    head = ("stage", "core ms", "core hours", "driver hours", f"hours on {cores} cores", "cores fed")
     return markdown(head, table)
+
+
+def of_driver(costs: dict[str, Any], rows: int) -> float:
+    """Milliseconds of the driver for a unit of so many rows: a part for the unit and one for each row."""
+    short, long = (costs["driver_ms_per_row"][f"ray, {size} rows a unit"] for size in (1, FRAMES))
+    unit = (short - long) / (1 - 1 / FRAMES)
+    return float(unit + rows * (short - unit))
 
 
 def size_table(costs: dict[str, Any], count: int) -> str:
@@ -261,6 +277,7 @@ def size_table(costs: dict[str, Any], count: int) -> str:
             "memory: driver of ingest, a unit per video",
             count / FRAMES * per_unit,
         ),
+        ("memory: driver of simulate", count * REALS * (per_unit + memory["simulate, per real"])),
         ("memory: `mmidd shard` (table of samples)", all_samples * memory["shard, per sample"]),
         (
             "memory: index, each process of a training run",

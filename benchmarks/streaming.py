@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import litdata
@@ -192,6 +192,10 @@ class MemoryBlobs:
     def image(self, row: Any, /) -> bytes:
         """See `Blobs`."""
         return self.images[row["sample_id"]]
+
+    def of(self, rows: Any, /) -> Self:
+        """See `Blobs`."""
+        return self
 
     def mask(self, row: Any, /) -> bytes:
         """See `Blobs`."""

@@ -1,6 +1,6 @@
 """Writing shards: mmidd against webdataset's TarWriter and against the bare disk, on the same samples.
 
-    python benchmarks/writing.py --samples 40000
+    python benchmarks/writing.py --samples 80000
 
 mmidd reads the crops from the packs of a workspace, checks every image against its SHA-256, hashes the
 shards and syncs them to disk; planning, start of the workers, tables and dataset card are in its time.
@@ -48,7 +48,7 @@ STOCK = "webdataset TarWriter"
 def main() -> None:
     """Run every contender on the same samples, print the table and keep it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=40_000)
+    parser.add_argument("--samples", type=int, default=80_000)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--target-size", type=int, default=64, help="mean shard size at most, in MB")

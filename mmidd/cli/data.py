@@ -215,6 +215,13 @@ def shard(
     train_on_eval: Annotated[
         bool, typer.Option("--train-on-eval", help="Keep train and val of evaluation sources, too.")
     ] = False,
+    packs: Annotated[
+        str | None,
+        typer.Option(help="URL or folder that the packs were moved to, laid out as the workspace."),
+    ] = None,
+    publish: Annotated[
+        str | None, typer.Option(help="URL or folder to copy the finished shards to, what changed alone.")
+    ] = None,
     seed: opt.Seed = 0,
     engine: opt.Engine = "local",
     workers: opt.Workers = None,
@@ -236,12 +243,16 @@ def shard(
       mmidd shard --train-on-eval
       mmidd shard --where "source IN ('ff++', 'ffhq') AND recipe IS NULL"
       RAY_ADDRESS=10.0.0.1:6379 mmidd shard --engine ray
+      mmidd shard --publish s3://bucket/shards
     """
     from mmidd.cli.shard_view import ShardView, shard_table
     from mmidd.engine.lock import exclusive
     from mmidd.shards.blobs import Packs
+    from mmidd.shards.publish import publish as copy_to
+    from mmidd.shards.remote_packs import RemotePacks
     from mmidd.shards.select import select
     from mmidd.shards.writer import write_shards
+    from mmidd.storage import open_folder
 
     home = open_workspace(workspace)
     settings = _engine(
@@ -253,7 +264,7 @@ def shard(
     with exclusive(home.root / ".shards.lock"), ShardView(quiet=as_json) as view:
         summary = write_shards(
             chosen.rows,
-            Packs(home.root.absolute()),
+            Packs(home.root.absolute()) if packs is None else RemotePacks(open_folder(packs)),
             home.shards_dir,
             spec=home.spec,
             seed=seed,
@@ -262,11 +273,17 @@ def shard(
             left_out=chosen.left_out,
             on_progress=view,
         )
+    if publish is not None:
+        with ShardView(quiet=as_json, doing="publish", what="bytes") as view:
+            copied = copy_to(home.shards_dir, open_folder(publish), view)
     if as_json:
         counts = {name: getattr(chosen, name) for name in ("no_split", "kept_apart", "unmatched")}
-        emit({**vars(summary), **counts})
+        there = {} if publish is None else {"published": vars(copied)}
+        emit({**vars(summary), **counts, **there})
     else:
         out.print(shard_table(summary, time.monotonic() - started))
+        if publish is not None:
+            say(f"published to {copied.where}: {copied.files:,} files; {copied.kept:,} shards were there")
     if summary.failed_share > max_failed:
         raise TooManyFailures(
             f"shard: {summary.failed_share:.1%} of the samples were left out; run `mmidd verify`"

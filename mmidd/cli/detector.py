@@ -59,6 +59,7 @@ def train(
     else:
         where = f"{result.steps} of {result.total_steps} steps"
         skipped = f"; {result.skipped} steps skipped (not finite)" if result.skipped else ""
+        skipped += f"; {result.unusable:,} samples left out" if result.unusable else ""
         say(
             f"{result.run_dir}: {where}, best epoch {result.best_epoch}, "
             f"validation video AUC {result.video_auc:.3f}{skipped}"

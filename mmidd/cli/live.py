@@ -11,11 +11,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mmidd.cli.console import err, say
 
 
+_SHOWN = 10
+"""Lines about samples that are left out."""
+
+
 class TrainView:
     """A bar with loss terms, learning rate, samples per second and ETA; a line per validation."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
+        self._unusable = 0
         self._progress = Progress(
             TextColumn("[bold]train"),
             BarColumn(bar_width=24),
@@ -55,8 +60,12 @@ class TrainView:
         self._progress.console.print(f"[yellow]step {step} skipped: not finite ({skipped} in all)")
 
     def on_unusable(self, count: int, why: str) -> None:
-        """Say which samples are left out."""
-        self._progress.console.print(f"[yellow]left out: {count:,} samples: {why}", highlight=False)
+        """Say which samples are left out, of many the first."""
+        self._unusable += 1
+        if self._unusable <= _SHOWN:
+            self._progress.console.print(f"[yellow]left out: {count:,} samples: {why}", highlight=False)
+        if self._unusable == _SHOWN:
+            self._progress.console.print("[yellow]what else is left out stands in the run's metrics.jsonl")
 
     def on_validation(self, epoch: int, metrics: Mapping[str, float], is_best: bool) -> None:
         """Print an epoch's validation."""

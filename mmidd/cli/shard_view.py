@@ -24,26 +24,26 @@ from mmidd.shards.writer import ShardSummary
 
 class _Rate(TextColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.0f} samples/s" if task.speed else "")
+        return Text(f"{task.speed:,.0f} {self.text_format}/s" if task.speed else "")
 
 
 class ShardView:
-    """A bar of samples with rate and ETA; it moves with every finished shard."""
+    """A bar with rate and ETA; it moves with every finished shard."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, doing: str = "shard", what: str = "samples") -> None:
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("[bold]shard"),
+            TextColumn(f"[bold]{doing}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            _Rate(""),
+            _Rate(what),
             TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=err,
             disable=quiet,
         )
-        self._task = self._progress.add_task("shard", total=None)
+        self._task = self._progress.add_task(doing, total=None)
 
     def __enter__(self) -> Self:
         self._progress.start()

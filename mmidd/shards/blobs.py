@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -18,18 +18,27 @@ PLACE_COLUMNS = ("table", "pack", "offset", "length", "mask_offset", "mask_lengt
 _OPEN_PACKS = 128
 
 
-class Blobs(Protocol):
-    """Gives the stored bytes of a row; picklable, for every worker reads for itself.
-
-    Both take a row's `sample_id` and those of `PLACE_COLUMNS` that the table has. `DataError` and `OSError`
-    reject the row.
-    """
+class Bytes(Protocol):
+    """The stored bytes of rows; `DataError` and `OSError` reject a row."""
 
     def image(self, row: Mapping[str, Any], /) -> Buffer:
         """The encoded image."""
 
     def mask(self, row: Mapping[str, Any], /) -> Buffer:
         """The mask of a row that has `mask_sha256`."""
+
+
+class Blobs(Protocol):
+    """Where stored bytes come from; picklable, for every worker reads for itself."""
+
+    def of(self, rows: Sequence[Mapping[str, Any]], /) -> Bytes:
+        """Those of rows that are read next.
+
+        They have `sample_id`, `mask_sha256` and those of `PLACE_COLUMNS` that the table has.
+
+        Raises:
+            StorageError: none can be read at present.
+        """
 
 
 class Packs:
@@ -45,6 +54,10 @@ class Packs:
 
     def __reduce__(self) -> tuple[type[Packs], tuple[Path]]:
         return Packs, (self._root,)
+
+    def of(self, rows: Sequence[Mapping[str, Any]], /) -> Packs:
+        """Those of any rows."""
+        return self
 
     def image(self, row: Mapping[str, Any], /) -> bytes:
         """The image of a row.

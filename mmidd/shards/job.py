@@ -15,7 +15,7 @@ from mmidd.engine import Row
 from mmidd.engine.ledger import storage_errors
 from mmidd.errors import DataError, StorageError
 from mmidd.schema import Status
-from mmidd.shards.blobs import PLACE_COLUMNS, Blobs
+from mmidd.shards.blobs import PLACE_COLUMNS, Blobs, Bytes
 from mmidd.shards.content import json_of
 from mmidd.shards.layout import EXTENSIONS
 from mmidd.shards.staging import ENTRY, Staged, renamed
@@ -26,6 +26,7 @@ STORAGE = "storage"
 """Reason of a shard that the disk would not take."""
 
 _FORMAT = "mmidd shard 1"  # part of every unit id: change it with the bytes that the same rows give
+_AT_A_TIME = 256  # rows whose bytes are asked for together
 _PLACES = attrgetter(*Span.__dataclass_fields__)
 _COLUMNS = ("sample_id", "encoding", "sha256", "mask_sha256", *PLACE_COLUMNS)
 
@@ -80,23 +81,26 @@ def _write(job: Job) -> None:
     entries: list[tuple[Any, ...]] = []
     rejected: list[tuple[str, str, str]] = []
     with renamed(job.stage, job.name) as path, TarWriter(path) as tar:
-        for row, text in zip(places.iter_rows(named=True), texts, strict=True):
-            try:
-                span = _add_sample(tar, row, text.encode(), job.blobs)
-                entries.append((row["sample_id"], *_PLACES(span)))
-            except DataError as error:
-                rejected.append((row["sample_id"], error.reason, error.detail))
+        for start in range(0, len(texts), _AT_A_TIME):
+            rows = places.slice(start, _AT_A_TIME).rows(named=True)
+            stored = job.blobs.of(rows)
+            for row, text in zip(rows, texts[start : start + _AT_A_TIME], strict=True):
+                try:
+                    span = _add_sample(tar, row, text.encode(), stored)
+                    entries.append((row["sample_id"], *_PLACES(span)))
+                except DataError as error:
+                    rejected.append((row["sample_id"], error.reason, error.detail))
     unit = unit_id(job.name, texts)
     Staged(unit, tar.sha256, tar.size, pl.DataFrame(entries, ENTRY, orient="row"), rejected).save(
         job.stage, job.name
     )
 
 
-def _add_sample(tar: TarWriter, row: Mapping[str, Any], text: bytes, blobs: Blobs) -> Span:
+def _add_sample(tar: TarWriter, row: Mapping[str, Any], text: bytes, stored: Bytes) -> Span:
     """Append a sample's members: image, mask if it has one, JSON."""
     key = row["sample_id"]
-    image = _checked(blobs.image, row, "sha256")
-    mask = _checked(blobs.mask, row, "mask_sha256") if row.get("mask_sha256") else b""
+    image = _checked(stored.image, row, "sha256")
+    mask = _checked(stored.mask, row, "mask_sha256") if row.get("mask_sha256") else b""
     image_offset = tar.add(f"{key}.{EXTENSIONS[row['encoding']]}", image)
     mask_offset = tar.add(f"{key}.{MASK_EXTENSION}", mask) if mask else 0
     json_offset = tar.add(f"{key}.json", text)

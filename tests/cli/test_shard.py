@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from mmidd.shards.index import read_entries
@@ -28,6 +29,24 @@ def test_where_chooses_what_is_sharded_and_the_card_says_so(tmp_path: Path) -> N
     said = mmidd("shard", "--where", "source = 'a'", "-w", workspace.root)
     assert "2 not matching --where" in said.stdout
     assert as_json("verify", "--full", "-w", workspace.root) == []
+
+
+def test_packs_may_lie_elsewhere_and_shards_go_there(tmp_path: Path) -> None:
+    workspace = make(tmp_path / "ws")
+    here = as_json("shard", "-w", workspace.root)
+    shards = {path.name: path.read_bytes() for path in workspace.shards_dir.iterdir()}
+    shutil.rmtree(workspace.shards_dir)
+    for packs in (workspace.root / "samples").glob("*/packs"):
+        moved = tmp_path / "mirror" / packs.relative_to(workspace.root)
+        moved.parent.mkdir(parents=True)
+        packs.rename(moved)
+        packs.mkdir()
+    command = ["shard", "--packs", tmp_path / "mirror", "--publish", tmp_path / "there", "-w", workspace.root]
+    there = as_json(*command)
+    assert there["samples"] == here["samples"]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "there").iterdir()} == shards
+    assert there["published"]["kept"] == 0
+    assert as_json(*command)["published"]["kept"] == there["shards"]
 
 
 def test_a_bad_condition_is_one_line_and_writes_nothing(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from mmidd.engine.units import Blob, Row, content_id
 
+KILLER = 250
+
 
 def slow(payload: tuple[int, Path]) -> list[Row]:
     """A row with 200 kB; notes that it was called, and waits until two processes were."""
@@ -23,8 +25,8 @@ def slow(payload: tuple[int, Path]) -> list[Row]:
 
 
 def kill_actor(payload: int) -> list[Row]:
-    """A row; unit 0 kills the actor whose process it is in."""
-    if payload == 0:
+    """A row; one unit kills the actor whose process it is in."""
+    if payload == KILLER:
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(60)
     return [Row({"sample_id": str(payload)})]

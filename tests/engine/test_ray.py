@@ -21,7 +21,7 @@ from mmidd.schema import PLACEMENT_COLUMNS, SAMPLES
 from mmidd.workspace import Workspace
 from tests.cli.command import as_json, error_line, mmidd
 from tests.cli.five_faces import make
-from tests.engine.ray_work import kill_actor, slow
+from tests.engine.ray_work import KILLER, kill_actor, slow
 from tests.engine.test_stage import FATES
 from tests.engine.test_stage import STAGE as FATEFUL
 from tests.engine.test_stage import units as fates
@@ -69,7 +69,9 @@ class Killer(Silent):
             self.cluster.remove_node(next(iter(self.cluster.worker_nodes)), allow_graceful=False)
 
 
-def test_a_node_that_dies_costs_nothing_but_time(cluster: Any, tmp_path: Path) -> None:
+def test_a_node_that_dies_costs_nothing_but_time(
+    cluster: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     stage, log = Stage("slow", SAMPLES, slow), tmp_path / "log"
     units = [Unit(content_id("slow", k), str(k), (k, log)) for k in range(40)]
     tables = [Ledger(tmp_path / name, SAMPLES) for name in ("local", "ray")]
@@ -79,6 +81,7 @@ def test_a_node_that_dies_costs_nothing_but_time(cluster: Any, tmp_path: Path) -
         summary = run_stage(stage, tables[1], units, replace(RAY, time_limit=60), Killer(cluster, 10))
     finally:
         cluster.add_node(num_cpus=1)
+    assert capsys.readouterr().out == ""
     assert (summary.finished, summary.failed, summary.samples) == (40, 0, 40)
     (expected, blobs), (rows, again) = map(content, tables)
     assert rows.equals(expected)
@@ -99,13 +102,15 @@ def test_a_unit_fares_as_it_does_on_this_machine(cluster: Any, tmp_path: Path) -
 
 
 def test_a_unit_that_kills_its_actors_fails_alone(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although short units travel together."""
     monkeypatch.setattr("mmidd.engine.on_ray.DEATHS", 2)
-    units = [Unit(str(k), str(k), k) for k in range(6)]
+    units = [Unit(str(k), str(k), k) for k in range(300)]
     with worker_pool(kill_actor, RAY) as pool:
         assert isinstance(pool, RayPool)
-        found = {unit.payload: rows for unit, rows in filter(None, pool.run(units))}
-    assert sorted(found) == list(range(6))
-    assert {k: rows[0].reason for k, rows in found.items() if rows[0].reason} == {0: "worker_died"}
+        found = [(unit.payload, rows[0]) for unit, rows in filter(None, pool.run(units))]
+    assert sorted(number for number, _ in found) == list(range(300))
+    assert [(number, row.reason) for number, row in found if row.reason] == [(KILLER, "worker_died")]
+    assert all(row.columns == {"sample_id": str(number)} for number, row in found if number != KILLER)
 
 
 def test_the_connection_leaves_nothing_behind(cluster: Any) -> None:

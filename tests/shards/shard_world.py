@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -26,6 +26,9 @@ class Kept:
 
     def image(self, row: Mapping[str, Any], /) -> bytes:
         return self.images[row["sample_id"]]
+
+    def of(self, rows: Sequence[Mapping[str, Any]], /) -> Self:
+        return self
 
     def mask(self, row: Mapping[str, Any], /) -> bytes:
         return self.masks

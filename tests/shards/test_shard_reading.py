@@ -8,16 +8,22 @@ from typing import Any
 
 import fsspec
 import numpy as np
+import polars as pl
 import pytest
 
 from mmidd.errors import DataError, UsageError
 from mmidd.schema import Split
+from mmidd.shards.blobs import Packs
 from mmidd.shards.dataset import ShardDataset
 from mmidd.shards.publish import publish
 from mmidd.shards.reading import read_ahead
+from mmidd.shards.remote_packs import RemotePacks
 from mmidd.shards.sampling import Sampling
 from mmidd.shards.stream import Stream
+from mmidd.shards.writer import write_shards
 from mmidd.storage import Cache, open_folder
+from mmidd.workspace import Workspace
+from tests.audit.audit_world import build, row
 from tests.shards.shard_world import make_world
 from tests.shards.test_shard_stream import Keys, keys
 
@@ -78,6 +84,23 @@ def test_a_shard_missing_there_is_left_to_its_samples(url: str, tmp_path: Path) 
     assert all(
         isinstance(why, DataError) and why.reason == "missing" and name in why.detail for why in unusable
     )
+
+
+def test_packs_behind_a_url_give_the_same_shards(url: str, tmp_path: Path) -> None:
+    spec = Workspace.open(tmp_path / "ws", create=True).pin({"frames": 4, "size": 32})
+    kind = {"encoding": "jpeg", "spec_id": spec.spec_id}
+    workspace = build(tmp_path / "ws", *(row(f"r{n}", source="ab"[n % 2], **kind) for n in range(6)))
+    rows = workspace.samples().collect().with_columns(face=pl.lit(None, pl.String))
+    write_shards(rows, Packs(workspace.root), tmp_path / "near", spec=spec)
+    store = open_folder("memory://reading/packs")
+    for pack in (workspace.root / "samples").glob("*/packs/*"):
+        store.write(str(pack.relative_to(workspace.root)), pack)
+    write_shards(rows, RemotePacks(store), tmp_path / "far", spec=spec)
+    near, far = ({p.name: p.read_bytes() for p in (tmp_path / at).iterdir()} for at in ("near", "far"))
+    assert near == far
+    fsspec.filesystem("memory").rm("/reading/packs/samples/a", recursive=True)
+    summary = write_shards(rows, RemotePacks(store), tmp_path / "half", spec=spec)
+    assert (summary.samples, summary.rejected) == ({"train": 3}, {"missing": 3})
 
 
 def test_publishing_again_copies_what_changed(url: str, tmp_path: Path) -> None:
