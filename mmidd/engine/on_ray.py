@@ -56,10 +56,10 @@ class Actor:
 class RayPool:
     """Actors that turn every unit into rows, whatever happens to a unit, an actor or a node.
 
-    An actor that dies is started again where the cluster has room, and its units are given to
-    whichever actor is free: Ray's own repetition of a call would wait for the same actor, on a
-    smaller cluster for ever. So a unit may be worked on twice, and one result is taken. A call of an
-    actor is for one unit, or for several short ones.
+    An actor that dies is started again where the cluster has room, and each of its units is given to
+    an idle one: Ray's own repetition of a call would wait for the same actor, on a smaller cluster
+    for ever. So a unit may be worked on twice, and one result is taken. A call of an actor is for
+    one unit, or for several short ones.
 
     Args:
         work: picklable function from payload to rows.
@@ -79,8 +79,8 @@ class RayPool:
         self._workers = workers
         self._actors: list[Any] = []
         self._joining: dict[Any, Any] = {}
-        self._free: deque[Any] = deque()
-        self._waiting: dict[Any, tuple[Any, list[Job]]] = {}
+        self._free: dict[Any, int] = {}
+        self._waiting: dict[Any, tuple[Any, list[Job], int]] = {}
         self._again: deque[Job] = deque()
         self._size = 1
         self._leaving = ExitStack()
@@ -114,10 +114,9 @@ class RayPool:
         """
         source = iter(units)
         while True:
-            while self._free and (jobs := self._next(source)):
-                actor = self._free.popleft()
-                self._waiting[actor.rows.remote([unit.payload for unit, _ in jobs])] = (actor, jobs)
-            if self._free and not self._waiting:
+            while self._free and self._send(source):
+                pass
+            if self._free and not self._waiting and not self._again:
                 return
             for ref in self._finished():
                 if ref in self._joining:
@@ -126,11 +125,19 @@ class RayPool:
                     yield from self._outcomes(ref)
             yield None
 
-    def _next(self, source: Iterator[Unit]) -> list[Job]:
-        """What the next call is for; a unit whose actor died goes alone."""
-        if self._again:
-            return [self._again.popleft()]
-        return [(unit, 0) for unit in islice(source, self._size)]
+    def _send(self, source: Iterator[Unit]) -> bool:
+        """Make a call of the idlest actor; a unit whose actor died waits for one that is all its own."""
+        actor = max(self._free, key=self._free.__getitem__)
+        places = _PER_ACTOR if self._again else 1
+        if self._free[actor] < places:
+            return False
+        jobs = [self._again.popleft()] if self._again else [(u, 0) for u in islice(source, self._size)]
+        if jobs:
+            self._free[actor] -= places
+            if not self._free[actor]:
+                del self._free[actor]
+            self._waiting[actor.rows.remote([unit.payload for unit, _ in jobs])] = (actor, jobs, places)
+        return bool(jobs)
 
     def _finished(self) -> list[Any]:
         """Calls that ended; waits a little for the first."""
@@ -139,7 +146,7 @@ class RayPool:
         return list(self._ray.wait(calls, num_returns=len(calls), timeout=0)[0])
 
     def _join(self, actor: Any) -> None:
-        """Take one unit more for this actor once it answers."""
+        """Make one call more of this actor once it answers."""
         self._joining[actor.version.options(max_task_retries=-1).remote()] = actor
 
     def _joined(self, call: Any) -> None:
@@ -155,10 +162,13 @@ class RayPool:
             raise UsageError(
                 f"a node of the cluster has mmidd {version}, this is {mmidd.__version__}; install the same"
             )
-        self._free.append(actor)
+        self._release(actor, 1)
+
+    def _release(self, actor: Any, places: int) -> None:
+        self._free[actor] = self._free.get(actor, 0) + places
 
     def _outcomes(self, call: Any) -> Iterator[Outcome]:
-        actor, jobs = self._waiting[call]
+        actor, jobs, places = self._waiting[call]
         lost = self._ray.exceptions
         try:
             found, seconds = self._ray.get(call)
@@ -166,20 +176,21 @@ class RayPool:
             yield from self._lost(actor)
         else:
             del self._waiting[call]
-            self._free.append(actor)
+            self._release(actor, places)
             self._size = max(1, min(_MOST, 2 * self._size, int(_CALL_SECONDS * len(jobs) / seconds)))
             yield from ((unit, rows) for (unit, _), rows in zip(jobs, found, strict=True))
 
     def _lost(self, actor: Any) -> Iterator[Outcome]:
         """Take everything back from an actor; it worked on the oldest call."""
-        calls = [call for call, (owner, _) in self._waiting.items() if owner is actor]
-        for place, (_, jobs) in enumerate([self._waiting.pop(call) for call in calls]):
-            self._join(actor)
+        calls = [call for call, (owner, *_) in self._waiting.items() if owner is actor]
+        for number, (_, jobs, places) in enumerate([self._waiting.pop(call) for call in calls]):
+            for _ in range(places):
+                self._join(actor)
             for unit, deaths in jobs:
-                if place == 0 and deaths + 1 == DEATHS:
+                if number == 0 and deaths + 1 == DEATHS:
                     yield unit, [failed("worker_died", f"{DEATHS} actors died at work on it")]
                 else:
-                    self._again.append((unit, deaths + (place == 0)))
+                    self._again.append((unit, deaths + (number == 0)))
 
 
 def _processors(ray: Any) -> int:
