@@ -11,8 +11,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmidd.errors import DataError
-from mmidd.shards.index import INDEX_FILE
+from mmidd.errors import DataError, UsageError
+from mmidd.shards.dataset import read_rows
+from mmidd.shards.index import INDEX_FILE, LABEL_COLUMNS
 from mmidd.shards.verify import Problem, verify_shards
 from mmidd.workspace import Table, Workspace
 
@@ -22,7 +23,25 @@ def verify_workspace(workspace: Workspace, full: bool = False) -> list[Problem]:
     problems = [p for name, table in workspace.tables().items() for p in _table(name, table, full)]
     if (workspace.shards_dir / INDEX_FILE).is_file():
         problems += verify_shards(workspace.shards_dir, full)
+        problems += _agreement(workspace)
     return problems
+
+
+def _agreement(workspace: Workspace) -> Iterator[Problem]:
+    """Samples of the shards that the workspace has no more, or labels otherwise: shards out of date."""
+    try:
+        shards = read_rows(workspace.shards_dir)
+    except UsageError:
+        return  # said already of the table of samples
+    rows = pl.concat([workspace.samples(), workspace.simulated()], how="diagonal").collect()
+    missing = shards.join(rows, left_on="key", right_on="sample_id", how="anti")
+    if missing.height:
+        what = f"{missing.height:,} samples as {missing['key'][0]} were removed or left out since"
+        yield Problem("shards", "not_in_workspace", what)
+    both = shards.join(rows, left_on="key", right_on="sample_id", suffix="_now")
+    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in LABEL_COLUMNS)
+    if count := both.filter(differs).height:
+        yield Problem("shards", "other_labels", f"{count:,} samples as {both.filter(differs)['key'][0]}")
 
 
 def _table(name: str, table: Table, full: bool) -> Iterator[Problem]:

@@ -1,8 +1,7 @@
-"""The verbs that make data: ingest, caption, simulate, shard; and status and verify."""
+"""The verbs ingest and simulate; status and verify."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,7 +17,7 @@ from mmidd.ingest.base import ReadOptions, find_reader
 from mmidd.schema import ForgeryType
 
 
-def _engine(
+def engine_options(
     workers: int | None,
     time_limit: float,
     retry_failed: bool,
@@ -28,6 +27,7 @@ def _engine(
     engine: Literal["local", "ray"],
     as_json: bool,
 ) -> EngineOptions:
+    """How a stage runs, as its options say; a cluster is named."""
     if engine == "ray":
         where = "a cluster of this machine alone" if address() == LOCAL else f"the cluster at {address()}"
         say(f"engine ray on {where} (RAY_ADDRESS)", quiet=as_json)
@@ -140,7 +140,7 @@ def ingest(
     values = {**spec.model_dump(), "detector": f"{finder.name} ({finder.version})"}
     chosen = ", ".join(f"{k} {v}" for k, v in values.items())
     say(f"{reader.source} at {reader.root}: {total:,} files; {chosen}; workspace {home.root}", quiet=as_json)
-    settings = _engine(
+    settings = engine_options(
         workers, time_limit, retry_failed, max_failed, commit_every, engine=engine, as_json=as_json
     )
     table = stage.ledger(home, reader.source)
@@ -193,7 +193,7 @@ def simulate(
         path = simulation.preview(home, reals, name, preview, seed)
         emit({"sheet": str(path)}) if as_json else say(f"contact sheet: {path}")
         return
-    settings = _engine(workers, time_limit, retry_failed, max_failed, engine=engine, as_json=as_json)
+    settings = engine_options(workers, time_limit, retry_failed, max_failed, engine=engine, as_json=as_json)
     summary = run_stage(
         simulation.stage(name),
         simulation.ledger(home, name),
@@ -203,91 +203,6 @@ def simulate(
         reals.height * per_real,
     )
     finish(summary, settings, as_json)
-
-
-def shard(
-    workspace: opt.Workspace = None,
-    where: Annotated[
-        str | None,
-        typer.Option(help="SQL condition on the columns of samples, simulations and captions."),
-    ] = None,
-    target_size: Annotated[int, typer.Option(min=1, help="Upper mark of the mean shard size, in MB.")] = 256,
-    train_on_eval: Annotated[
-        bool, typer.Option("--train-on-eval", help="Keep train and val of evaluation sources, too.")
-    ] = False,
-    packs: Annotated[
-        str | None,
-        typer.Option(help="URL or folder that the packs were moved to, laid out as the workspace."),
-    ] = None,
-    publish: Annotated[
-        str | None, typer.Option(help="URL or folder to copy the finished shards to, what changed alone.")
-    ] = None,
-    seed: opt.Seed = 0,
-    engine: opt.Engine = "local",
-    workers: opt.Workers = None,
-    time_limit: Annotated[
-        float, typer.Option(min=0.1, help="Seconds per shard before its worker is killed.")
-    ] = 3600.0,
-    max_failed: opt.MaxFailed = 0.05,
-    as_json: opt.AsJson = False,
-) -> None:
-    """Write samples, captions and simulations into WebDataset shards, one set per split.
-
-    Samples without a split are left out and counted. So is what evaluation sources (role eval in
-    `mmidd sources`) call train and val, or a result on them would not be a cross-dataset one.
-    Stop it at any time and run the same line again: a finished shard is not written twice, and one
-    that is published already is kept if nothing in it would change.
-
-    Examples:
-      mmidd shard --target-size 512
-      mmidd shard --train-on-eval
-      mmidd shard --where "source IN ('ff++', 'ffhq') AND recipe IS NULL"
-      RAY_ADDRESS=10.0.0.1:6379 mmidd shard --engine ray
-      mmidd shard --publish s3://bucket/shards
-    """
-    from mmidd.cli.shard_view import ShardView, shard_table
-    from mmidd.engine.lock import exclusive
-    from mmidd.shards.blobs import Packs
-    from mmidd.shards.publish import publish as copy_to
-    from mmidd.shards.remote_packs import RemotePacks
-    from mmidd.shards.select import select
-    from mmidd.shards.writer import write_shards
-    from mmidd.storage import open_folder
-
-    home = open_workspace(workspace)
-    settings = _engine(
-        workers, time_limit, retry_failed=False, max_failed=max_failed, engine=engine, as_json=as_json
-    )
-    chosen = select(home, train_on_eval, where)
-    say(chosen.describe(), quiet=as_json)
-    started = time.monotonic()
-    with exclusive(home.root / ".shards.lock"), ShardView(quiet=as_json) as view:
-        summary = write_shards(
-            chosen.rows,
-            Packs(home.root.absolute()) if packs is None else RemotePacks(open_folder(packs)),
-            home.shards_dir,
-            spec=home.spec,
-            seed=seed,
-            target_bytes=target_size * 2**20,
-            options=settings,
-            left_out=chosen.left_out,
-            on_progress=view,
-        )
-    if publish is not None:
-        with ShardView(quiet=as_json, doing="publish", what="bytes") as view:
-            copied = copy_to(home.shards_dir, open_folder(publish), view)
-    if as_json:
-        counts = {name: getattr(chosen, name) for name in ("no_split", "kept_apart", "unmatched")}
-        there = {} if publish is None else {"published": vars(copied)}
-        emit({**vars(summary), **counts, **there})
-    else:
-        out.print(shard_table(summary, time.monotonic() - started))
-        if publish is not None:
-            say(f"published to {copied.where}: {copied.files:,} files; {copied.kept:,} shards were there")
-    if summary.failed_share > max_failed:
-        raise TooManyFailures(
-            f"shard: {summary.failed_share:.1%} of the samples were left out; run `mmidd verify`"
-        )
 
 
 def status(workspace: opt.Workspace = None, as_json: opt.AsJson = False) -> None:

@@ -10,7 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mmidd.cli.console import err, say
 
-
 _SHOWN = 10
 """Lines about samples that are left out."""
 

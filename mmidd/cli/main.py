@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from mmidd import __version__
-from mmidd.cli import audit, caption, data, demo, detector, models, sources
+from mmidd.cli import audit, caption, data, demo, detector, models, shard, sources
 from mmidd.cli.console import err
 from mmidd.errors import MmiddError
 
@@ -32,7 +32,7 @@ app.command()(data.ingest)
 app.command()(audit.audit)
 app.command()(caption.caption)
 app.command()(data.simulate)
-app.command()(data.shard)
+app.command()(shard.shard)
 app.command()(detector.train)
 app.command("eval")(detector.evaluate)
 app.command()(detector.detect)

@@ -145,7 +145,11 @@ class ShardDataset:
         return len(self._entries)
 
     def __getitem__(self, index: int) -> ShardSample:
-        """Read and decode one sample.
+        """Read and decode one sample; see `read`."""
+        return self.read(index)
+
+    def read(self, index: int, out: NDArray[np.uint8] | None = None) -> ShardSample:
+        """Read and decode one sample; `out` is where its image may be decoded to, see `decode_image`.
 
         Raises:
             DataError: the record is damaged; names shard and key.
@@ -156,7 +160,7 @@ class ShardDataset:
         key, shard, span = self._entries.at(index % len(self))
         try:
             record = read_record(self._open(shard), key, span)
-            return ShardSample(key, decode_image(record), decode_json(record), decode_mask(record))
+            return ShardSample(key, decode_image(record, out), decode_json(record), decode_mask(record))
         except DataError as error:
             raise DataError(
                 error.reason, f"sample {key} in {self.folder.where}/{shard}: {error.detail}"

@@ -14,20 +14,28 @@ from mmidd.errors import DataError
 from mmidd.preprocess.decode import decode_still
 from mmidd.shards.tar import Record
 
+_SCAN = b"\xff\xda"  # what follows is compressed pixels
 
-def decode_image(record: Record) -> NDArray[np.uint8]:
+
+def decode_image(record: Record, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """Decode a record's image to RGB uint8 (H, W, 3), upright.
+
+    Args:
+        record: what is stored.
+        out: (h, w, 3), contiguous; where a JPEG of that size is decoded to, and then what is returned.
 
     Raises:
         DataError: the image is damaged.
     """
     data = bytes(record.image)
-    if record.extension != "jpg" or b"Exif\0" in data:
+    if record.extension != "jpg" or data.find(b"Exif\0", 0, data.find(_SCAN)) >= 0:
         return decode_still(data)
     try:
-        return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB"))
+        fits = out is not None and simplejpeg.decode_jpeg_header(data)[:2] == out.shape[:2]
+        image = simplejpeg.decode_jpeg(data, colorspace="RGB", buffer=out if fits else None)
     except ValueError as error:
         raise DataError("damaged_image", str(error)) from error
+    return out if fits and out is not None else np.asarray(image)
 
 
 def decode_mask(record: Record) -> NDArray[np.uint8] | None:

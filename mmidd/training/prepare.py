@@ -9,7 +9,7 @@ from mmidd.shards import loader
 from mmidd.shards.ring import Images
 from mmidd.shards.samples import Sample
 from mmidd.training.augment import Draw, apply, draw, resize, sample_generator
-from mmidd.training.config import Augment
+from mmidd.training.ranges import Augment
 from mmidd.training.samples import Samples
 
 

@@ -152,16 +152,19 @@ def test_the_command_gives_the_same_rows_and_bytes(
 ) -> None:
     """From another folder than the nodes', with a path relative to it."""
     monkeypatch.chdir(tmp_path)
-    tables = []
+    tables, shards = [], []
     for engine in ("local", "ray"):
         make(tmp_path / engine)
         options = ("--engine", engine, "--per-real", 2, "--max-failed", 1, "-w", engine)
         summary = as_json("simulate", *options)
         assert (summary["finished"], summary["reasons"]) == (12, {"failed: no_landmarks": 2})
         tables.append(content(Ledger(Workspace.open(Path(engine)).root / "simulated/sbi", SAMPLES)))
+        assert as_json("shard", "--engine", engine, "--target-size", 1, "-w", engine)["shards"] > 1
+        shards.append({path.name: path.read_bytes() for path in Path(engine, "shards").iterdir()})
     (expected, blobs), (rows, again) = tables
     assert rows.equals(expected)
     assert again == blobs
+    assert shards[0] == shards[1]
 
 
 def test_no_cluster_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

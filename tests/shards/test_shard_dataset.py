@@ -175,3 +175,18 @@ def test_a_shard_that_cannot_be_used_is_asked_for_once(shards: Path) -> None:
     with pytest.raises(DataError, match=f"missing.*{name}"):
         dataset[1]
     assert ShardDataset(shards, Split.TRAIN)[1].key == dataset.rows["key"][1]
+
+
+def test_an_image_is_decoded_in_place_where_it_fits() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    for extension, kind in (("jpg", "jpeg"), ("png", "png")):
+        buffer = BytesIO()
+        Image.fromarray(image).save(buffer, kind)
+        record = Record(extension, memoryview(buffer.getvalue()), memoryview(b"{}"))
+        expected = decode_image(record)
+        fits, other = (np.zeros(shape, dtype=np.uint8) for shape in ((16, 24, 3), (24, 16, 3)))
+        placed = decode_image(record, fits)
+        assert np.array_equal(placed, expected)
+        assert (placed is fits) == (extension == "jpg")
+        assert np.array_equal(decode_image(record, other), expected)
+        assert not other.any()

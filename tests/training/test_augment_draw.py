@@ -12,7 +12,8 @@ from scipy.stats import binomtest, chisquare, kstest
 from mmidd.errors import UsageError
 from mmidd.training.augment import Draw, draw, sample_generator
 from mmidd.training.augment.draw import PAIRS, Hsv, Light, Pca
-from mmidd.training.config import Augment, apply_overrides, load_preset
+from mmidd.training.config import apply_overrides, load_preset
+from mmidd.training.ranges import Augment
 
 COUNT = 4000
 P = 1e-3  # the draws are fixed, so that a test never fails by chance

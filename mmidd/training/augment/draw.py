@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from mmidd.training.config import Augment
+from mmidd.training.ranges import Augment
 
 Interpolation = Literal["linear", "cubic", "area"]
 Three = tuple[float, float, float]
