@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import tarfile
 from pathlib import Path
 from types import TracebackType
 
+from mmidd.shards.sink import Sink
 from mmidd.shards.tar import Buffer
 
-_BLOCK = 64 << 10  # hashed and written while it is in the cache of the core
 _ZEROS = bytes(tarfile.BLOCKSIZE)
 
 
@@ -43,14 +41,16 @@ class TarWriter:
     Every member is a plain file with mode 0644, time 0 and owner 0. Use it as a context
     manager: a clean exit writes the end-of-archive record and syncs to disk. An error of the disk
     may surface at a later member.
+
+    Attributes:
+        size: bytes so far.
+        sha256: of the file, once it is closed.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("wb", buffering=0)
-        self._hash = hashlib.sha256()
-        self._block = memoryview(bytearray(_BLOCK))
-        self._filled = 0
+        self._sink = Sink(path)
         self.size = 0
+        self.sha256 = ""
 
     def __enter__(self) -> TarWriter:
         return self
@@ -58,12 +58,13 @@ class TarWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._file:
+        try:
             if error is None:
                 end = 2 * tarfile.BLOCKSIZE
                 self._put(bytes(end + -(self.size + end) % tarfile.RECORDSIZE))
-                self._flush()
-                os.fsync(self._file.fileno())
+                self.sha256 = self._sink.sync()
+        finally:
+            self._sink.close()
 
     def add(self, name: str, data: Buffer) -> int:
         """Append a member and return the offset of its data."""
@@ -73,30 +74,6 @@ class TarWriter:
         self._put(_ZEROS[: -len(data) % tarfile.BLOCKSIZE])
         return offset
 
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of the file, once it is closed."""
-        return self._hash.hexdigest()
-
     def _put(self, data: Buffer) -> None:
-        size, filled = len(data), self._filled
-        self.size += size
-        if filled + size < _BLOCK:
-            self._block[filled : filled + size] = data
-            self._filled = filled + size
-            return
-        rest = memoryview(data)
-        while rest:
-            part = rest[: _BLOCK - self._filled]
-            self._block[self._filled : self._filled + len(part)] = part
-            self._filled += len(part)
-            rest = rest[len(part) :]
-            if self._filled == _BLOCK:
-                self._flush()
-
-    def _flush(self) -> None:
-        block = self._block[: self._filled]
-        self._hash.update(block)
-        while block:
-            block = block[self._file.write(block) :]
-        self._filled = 0
+        self._sink.put(data)
+        self.size += len(data)

@@ -11,6 +11,7 @@ from mmidd.schema import Split
 from mmidd.shards.dataset import ShardDataset
 from mmidd.shards.index import ShardIndex, read_entries
 from mmidd.shards.verify import verify_shards
+from mmidd.storage import Cache
 from tests.shards.shard_world import World
 
 
@@ -85,7 +86,7 @@ def test_another_samples_table_is_found(world: World, shards: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut"])
-def test_a_damaged_samples_table_is_a_problem(shards: Path, damage: str) -> None:
+def test_a_damaged_samples_table_is_a_problem(shards: Path, tmp_path: Path, damage: str) -> None:
     table = shards / "samples.parquet"
     if damage == "gone":
         table.unlink()
@@ -93,7 +94,7 @@ def test_a_damaged_samples_table_is_a_problem(shards: Path, damage: str) -> None
         table.write_bytes(table.read_bytes()[:200])
     assert verify_shards(shards, full=False)[-1].reason == "unreadable"
     with pytest.raises(UsageError, match="mmidd shard"):
-        ShardDataset(shards, Split.TRAIN)
+        ShardDataset(shards, Split.TRAIN, cache=Cache(tmp_path / "cache"))
 
 
 def edit(shards: Path, /, **values: object) -> None:
