@@ -80,7 +80,7 @@ def quality(split: Split, orders: Iterator[Order]) -> dict[str, float]:
     random = [rng.permutation(len(split)) for _ in range(3)]
     share = split.fake.mean()
     return {
-        "families": _families(split, first) / np.mean([_families(split, order) for order in random]),
+        "families": _families(split, first) / (sum(_families(split, order) for order in random) / 3),
         "label": float(np.std(_batches(split.fake[first]).mean(axis=1)))
         / float(np.sqrt(share * (1 - share) / BATCH)),
         "moved": float(np.abs(_places(first, len(split)) - _places(second, len(split))).mean() * 3),
