@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+
+import polars as pl
 
 from mmidd.shards.index import read_entries
 from mmidd.workspace import Workspace
@@ -29,6 +32,23 @@ def test_where_chooses_what_is_sharded_and_the_card_says_so(tmp_path: Path) -> N
     said = mmidd("shard", "--where", "source = 'a'", "-w", workspace.root)
     assert "2 not matching --where" in said.stdout
     assert as_json("verify", "--full", "-w", workspace.root) == []
+
+
+def test_verify_tells_of_samples_that_changed_since(tmp_path: Path) -> None:
+    workspace = make(tmp_path / "ws")
+    as_json("shard", "-w", workspace.root)
+    workspace.audit_dir.mkdir()
+    key = workspace.samples().filter(pl.col("source") == "b").collect()["sample_id"][0]
+    left_out = pl.DataFrame({"sample_id": [key], "reason": ["leak"]})
+    left_out.write_parquet(workspace.audit_dir / "excluded.parquet")
+    part = next((workspace.root / "samples" / "a").glob("parts/*.parquet"))
+    rows = pl.read_parquet(part)
+    rows.with_columns(method=pl.lit("other")).write_parquet(part)
+    problems = json.loads(mmidd("verify", "--json", "-w", workspace.root).stdout)
+    found = {problem["reason"]: problem["detail"] for problem in problems}
+    assert found.keys() == {"not_in_workspace", "other_labels"}
+    assert found["not_in_workspace"].startswith(f"1 samples as {key}")
+    assert found["other_labels"].startswith("2 samples as ")
 
 
 def test_packs_may_lie_elsewhere_and_shards_go_there(tmp_path: Path) -> None:

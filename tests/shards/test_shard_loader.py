@@ -78,6 +78,11 @@ def test_an_epoch_left_early_leaves_nothing_behind(loader: Loader[tuple[int, int
         next(early)
         early.close()  # type: ignore[attr-defined]  # a generator
     check(loader, 1)
+    gc.collect()
+    crew = loader._crew
+    assert crew is not None
+    assert crew._ring is not None
+    assert sorted(crew._ring.free) == [0, 1, 2, 3], "two ahead, two held"
 
 
 def test_a_slot_is_free_when_its_last_view_is_gone() -> None:

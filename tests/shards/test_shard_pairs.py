@@ -71,3 +71,11 @@ def test_a_rank_gets_whole_pairs() -> None:
 def test_reals_without_a_fake_stand_in_by_turns() -> None:
     table = [("real", f"r{n}", 0) for n in range(3)] + [("fake", f"f{n}", 0) for n in range(9)]
     assert np.bincount(paired(table).draws[:, 1]).tolist() == [3, 3, 3]
+    table = [("real", f"r{n}", 0) for n in range(3)] + [("fake", f"f{n}", 0) for n in range(9)]
+    assert np.bincount(paired(table).draws[:, 1]).tolist() == [3, 3, 3]
+
+
+def test_a_stand_in_comes_from_the_window() -> None:
+    table = [("real", f"r{n}", 0) for n in range(30)] + [("fake", f"f{n}", 0) for n in range(30)]
+    fakes, reals = paired(table, window=1).draws.T
+    assert (fakes % 3 == reals % 3).all(), "the shard of a sample is its index modulo 3"
