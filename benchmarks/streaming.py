@@ -302,13 +302,23 @@ def measure(folder: Path, blobs: list[bytes], workers: int, rounds: int) -> dict
             time.sleep(1)  # the processes of the one before end
             rates[name].append(contender())
             print(f"round {number} {name:36} {rates[name][-1]:8.0f}/s", flush=True)
-    medians = {name: statistics.median(found) for name, found in rates.items()}
-    ratios = {"mmidd / bare decode": medians["mmidd, none"] / medians["bare decode"]}
+    return {"workers": workers, "rounds": rounds, **summary(rates)}
+
+
+def summary(rates: dict[str, list[float]]) -> dict[str, Any]:
+    """Medians of the rates, and of the ratios within a round."""
+
+    def ratio(ours: str, theirs: str) -> float:
+        return statistics.median(a / b for a, b in zip(rates[ours], rates[theirs], strict=True))
+
+    ratios = {
+        f"{ours} / bare": ratio(ours, "bare decode") for ours in ("mmidd, none", "mmidd window 4, none")
+    }
     for at in (transform.name for transform in TRANSFORMS):
         for peer in ("webdataset", "webdataset its decoder", "litdata"):
-            pairs = zip(rates[f"mmidd, {at}"], rates[f"{peer}, {at}"], strict=True)
-            ratios[f"mmidd / {peer}, {at}"] = statistics.median(ours / theirs for ours, theirs in pairs)
-    return {"workers": workers, "rounds": rounds, "samples_per_s": medians, "ratios": ratios}
+            ratios[f"mmidd / {peer}, {at}"] = ratio(f"mmidd, {at}", f"{peer}, {at}")
+    medians = {name: statistics.median(found) for name, found in rates.items()}
+    return {"samples_per_s": medians, "ratios": ratios, "rounds_samples_per_s": rates}
 
 
 if __name__ == "__main__":
