@@ -86,8 +86,8 @@ def test_every_named_region_is_masked_and_visibly_changed(seed: int, recipe: Rec
         assert core.any()
         assert difference[core].mean() >= 1
         everywhere |= region
-    near = cv2.dilate(everywhere.astype(np.uint8), np.ones((25, 25), np.uint8)) > 0
-    assert not drawn.mask[~near].any(), "and nothing else is masked"
+    near = cv2.dilate(everywhere.astype(np.uint8), np.ones((51, 51), np.uint8)) > 0
+    assert not drawn.mask[~near].any(), "and nothing farther than placement and warp together can move it"
 
 
 def test_outlines_move_with_the_source() -> None:
