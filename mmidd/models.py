@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from mmidd.errors import MmiddError, StorageError, UsageError
+from mmidd.files import sha256_of
 
 RECORD = "model.json"
 CHUNK = 1 << 20
@@ -126,12 +127,6 @@ def models_dir() -> Path:
     """The folder of all models."""
     named = os.environ.get("MMIDD_MODELS")
     return Path(named) if named else Path.home() / ".cache/mmidd/models"
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content as hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def known_model(name: str) -> Known:

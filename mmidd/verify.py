@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmidd.errors import DataError, UsageError
-from mmidd.shards.dataset import read_rows
-from mmidd.shards.index import INDEX_FILE, LABEL_COLUMNS
+from mmidd.shards.index import INDEX_FILE, LABEL_COLUMNS, read_entries
 from mmidd.shards.verify import Problem, verify_shards
 from mmidd.workspace import Table, Workspace
 
@@ -30,10 +29,11 @@ def verify_workspace(workspace: Workspace, full: bool = False) -> list[Problem]:
 def _agreement(workspace: Workspace) -> Iterator[Problem]:
     """Samples of the shards that the workspace has no more, or labels otherwise: shards out of date."""
     try:
-        shards = read_rows(workspace.shards_dir)
+        shards = pl.DataFrame(read_entries(workspace.shards_dir))
     except UsageError:
         return  # said already of the table of samples
-    rows = pl.concat([workspace.samples(), workspace.simulated()], how="diagonal").collect()
+    tables = pl.concat([workspace.samples(), workspace.simulated()], how="diagonal")
+    rows = tables.select("sample_id", *LABEL_COLUMNS).collect()
     missing = shards.join(rows, left_on="key", right_on="sample_id", how="anti")
     if missing.height:
         what = f"{missing.height:,} samples as {missing['key'][0]} were removed or left out since"

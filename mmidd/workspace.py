@@ -22,11 +22,11 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from mmidd.errors import DataError, SpecMismatch, StorageError, UsageError
+from mmidd.files import TEMPORARY
 from mmidd.schema import CAPTIONS, SAMPLES, SIMULATED, Status
 from mmidd.spec import PreprocessSpec
 
 DEFAULT_ROOT = "mmidd-data"
-TEMPORARY = ".tmp-"
 EXCLUDED = "excluded.parquet"
 FORMAT = 1
 

@@ -15,7 +15,8 @@ from PIL import Image
 from mmidd import __version__
 from mmidd.audit.rows import Findings, Kind, Severity
 from mmidd.errors import DataError
-from mmidd.workspace import TEMPORARY, Workspace
+from mmidd.files import TEMPORARY
+from mmidd.workspace import Workspace
 
 SHEETS = {
     Kind.CONFLICT: "Contradicting labels",

@@ -26,8 +26,9 @@ from mmidd.audit.rows import (
     with_sides,
 )
 from mmidd.errors import StorageError
+from mmidd.files import TEMPORARY
 from mmidd.schema import with_version
-from mmidd.workspace import EXCLUDED, TEMPORARY, Workspace
+from mmidd.workspace import EXCLUDED, Workspace
 
 FINDINGS_FILE, REPORT_FILE = "findings.parquet", "report.html"
 

@@ -8,7 +8,6 @@ removed when the next writer opens the ledger.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import os
@@ -24,11 +23,9 @@ import pyarrow.parquet as pq
 
 from mmidd.engine.lock import exclusive
 from mmidd.engine.units import Row
-from mmidd.errors import StorageError
+from mmidd.files import TEMPORARY, write_errors
 from mmidd.schema import Status, with_version
-from mmidd.workspace import TEMPORARY, Table
-
-FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+from mmidd.workspace import Table
 
 
 class Ledger(Table):
@@ -129,17 +126,17 @@ class Ledger(Table):
 @contextmanager
 def storage_errors(root: Path, *written: Path) -> Iterator[None]:
     """Turn a write error into one clear line, and remove what was half written."""
-    try:
-        yield
-    except OSError as error:
-        for path in written:
-            with suppress(OSError):
-                path.with_name(TEMPORARY + path.name).unlink(missing_ok=True)
-        what = "the disk is full" if error.errno in FULL_DISK else (error.strerror or str(error))
-        raise StorageError(
-            f"cannot write {root}: {what}; free space or choose another --workspace, then run the same "
-            "command again: what is finished is kept"
-        ) from error
+    advice = (
+        "free space or choose another --workspace, then run the same command again: what is finished is kept"
+    )
+    with write_errors(root, advice):
+        try:
+            yield
+        except OSError:
+            for path in written:
+                with suppress(OSError):
+                    path.with_name(TEMPORARY + path.name).unlink(missing_ok=True)
+            raise
 
 
 def _sync(path: Path) -> None:

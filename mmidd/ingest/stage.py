@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmidd.engine import Blob, Ledger, Row, Stage, Unit, content_id
 from mmidd.errors import DataError, MediaError
+from mmidd.files import sha256_of
 from mmidd.ingest.base import Item, Reader, Unlisted
 from mmidd.schema import SAMPLES, Media, Status
 from mmidd.spec import PreprocessSpec
@@ -140,8 +140,7 @@ def file_sha256(path: Path) -> str:
         MediaError: the file is missing or may not be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except FileNotFoundError as error:
         raise MediaError("missing", path.name) from error
     except OSError as error:

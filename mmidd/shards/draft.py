@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmidd import schema
+from mmidd.files import sha256_of
 from mmidd.shards.card import dataset_card
 from mmidd.shards.content import content
 from mmidd.shards.contents import Contents
@@ -29,7 +30,6 @@ from mmidd.shards.index import (
     ShardIndex,
 )
 from mmidd.shards.layout import EXTENSIONS, Planned, Rejected
-from mmidd.shards.published import sha256_of
 from mmidd.shards.staging import Staged
 from mmidd.shards.tar import MASK_EXTENSION
 from mmidd.spec import PreprocessSpec
@@ -76,7 +76,7 @@ class Draft:
             spec_id=spec.spec_id,
             seed=seed,
             samples=entries.height,
-            samples_sha256=sha256_of(stage / SAMPLES_FILE) or "",
+            samples_sha256=sha256_of(stage / SAMPLES_FILE),
             samples_bytes=(stage / SAMPLES_FILE).stat().st_size,
             rejected=by_reason(rejected),
             shards=tuple(_shard(planned, staged) for planned, staged in self.shards),

@@ -6,8 +6,6 @@ what a process holds does not grow with their number.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -21,7 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mmidd.errors import StorageError, UsageError
+from mmidd.errors import UsageError
+from mmidd.files import renamed, sha256_of, write_errors
 from mmidd.schema import Simulated
 from mmidd.shards.index import ENTRIES
 from mmidd.shards.tar import Span
@@ -100,19 +99,11 @@ def mapped(fetch: Callable[[], Path], sha256: str, cache: Path) -> Path:
     if target.is_file():
         target.touch()
         return target
-    partial = target.with_suffix(f".{os.getpid()}.partial")
-    try:
+    with write_errors(target.parent, "free space or set MMIDD_CACHE to another folder"):
         target.parent.mkdir(parents=True, exist_ok=True)
-        _convert(fetch(), sha256, partial)
-        partial.replace(target)
+        with renamed(target.parent, target.name) as temporary:
+            _convert(fetch(), sha256, temporary)
         _forget(target.parent)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {target.parent}: {error.strerror or error}; free space or set MMIDD_CACHE to "
-            "another folder"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return target
 
 
@@ -125,8 +116,7 @@ def _forget(folder: Path) -> None:
 
 def _convert(parquet: Path, sha256: str, target: Path) -> None:
     try:
-        with parquet.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of(parquet)
         source = pq.ParquetFile(parquet)
         same = source.schema_arrow.remove_metadata().equals(ENTRIES)
     except (OSError, pa.ArrowException) as error:

@@ -14,11 +14,12 @@ import polars as pl
 from mmidd.engine import Row
 from mmidd.engine.ledger import storage_errors
 from mmidd.errors import DataError, StorageError
+from mmidd.files import renamed, sha256_of
 from mmidd.schema import Status
 from mmidd.shards.blobs import PLACE_COLUMNS, Blobs, Bytes
 from mmidd.shards.content import json_of
 from mmidd.shards.layout import EXTENSIONS
-from mmidd.shards.staging import ENTRY, Staged, renamed
+from mmidd.shards.staging import ENTRY, Staged
 from mmidd.shards.tar import MASK_EXTENSION, Buffer, Span
 from mmidd.shards.tar_writer import TarWriter
 
@@ -67,7 +68,7 @@ def write_shard(job: Job) -> list[Row]:
     """
     try:
         with storage_errors(job.stage):
-            kept = job.finished is not None and _has_hash(*job.finished)
+            kept = job.finished is not None and sha256_of(job.finished[0]) == job.finished[1]
             if not kept:
                 _write(job)
     except StorageError as error:
@@ -115,8 +116,3 @@ def _checked(read: Callable[[Mapping[str, Any]], Buffer], row: Mapping[str, Any]
     if hashlib.sha256(data).hexdigest() != row[column]:
         raise DataError("wrong_hash", "the stored bytes differ from the manifest row")
     return data
-
-
-def _has_hash(path: Path, sha256: str) -> bool:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256

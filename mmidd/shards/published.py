@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from mmidd.errors import UsageError
+from mmidd.files import sha256_if_there
 from mmidd.shards.index import (
     INDEX_FILE,
     REJECTED_FILE,
@@ -32,7 +32,7 @@ def published(out: Path, stage: Path) -> dict[str, Staged]:
         except UsageError:
             continue
         for place in (out, stage):
-            if sha256_of(place / SAMPLES_FILE) == index.samples_sha256:
+            if sha256_if_there(place / SAMPLES_FILE) == index.samples_sha256:
                 return _described(out, index, pl.DataFrame(read_entries(place)))
     return {}
 
@@ -66,11 +66,3 @@ def publish(stage: Path, out: Path, index: ShardIndex) -> None:
         if re.match(SHARD_NAME, path.name) and path.name not in shards:
             path.unlink()
     shutil.rmtree(stage)
-
-
-def sha256_of(path: Path) -> str | None:
-    """SHA-256 of a file; None where there is none."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

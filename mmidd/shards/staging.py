@@ -7,19 +7,17 @@ Both appear by a rename, so whatever ends a run, the next one finds what it had 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from uuid import uuid4
 
 import orjson
 import polars as pl
 
 from mmidd.errors import StorageError
+from mmidd.files import renamed
 from mmidd.shards.tar import Span
-from mmidd.workspace import TEMPORARY
 
 ENTRY = {"key": pl.String(), **dict.fromkeys(Span.__dataclass_fields__, pl.Int64())}
 """Columns of `Staged.entries`: a sample's key, and where its members lie."""
@@ -84,14 +82,3 @@ def check_room(folder: Path, needed: int) -> None:
             f"the shards need {needed / 1e9:.2f} GB, {folder} has {free / 1e9:.2f} GB left; "
             "free space or choose another --workspace"
         )
-
-
-@contextmanager
-def renamed(folder: Path, name: str) -> Iterator[Path]:
-    """A path for a new file, which takes the name when it is complete and goes if it is not."""
-    temporary = folder / f"{TEMPORARY}{name}-{uuid4().hex}"
-    try:
-        yield temporary
-        temporary.replace(folder / name)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from mmidd.errors import DataError, UsageError
+from mmidd.files import sha256_if_there
 from mmidd.shards.decode import decode_image, decode_json, decode_mask
 from mmidd.shards.index import LABEL_COLUMNS, SAMPLES_FILE, SHARD_NAME, Shard, ShardIndex, read_entries
 from mmidd.shards.tar import Record, Span, read_record
@@ -42,7 +43,7 @@ def verify_shards(out: Path, full: bool) -> list[Problem]:
     """
     index = ShardIndex.load(out)
     problems = [*_stray_files(out, index), *_documents(out, index)]
-    if _sha256(out / SAMPLES_FILE) != index.samples_sha256:
+    if sha256_if_there(out / SAMPLES_FILE) != index.samples_sha256:
         problems.append(Problem(SAMPLES_FILE, "wrong_hash", "differs from index.json"))
     try:
         entries = pl.DataFrame(read_entries(out))
@@ -65,7 +66,7 @@ def _stray_files(out: Path, index: ShardIndex) -> Iterator[Problem]:
 
 def _documents(out: Path, index: ShardIndex) -> Iterator[Problem]:
     for name, written in index.documents.items():
-        found = _sha256(out / name)
+        found = sha256_if_there(out / name)
         if found is None:
             yield Problem(name, "missing_document")
         elif found != written:
@@ -83,7 +84,7 @@ def _check_shard(out: Path, shard: Shard, entries: pl.DataFrame, full: bool) -> 
     for column, counts in (("source", shard.by_source), ("type", shard.by_type)):
         if dict(entries[column].value_counts().iter_rows()) != counts:
             yield Problem(shard.name, "wrong_count", f"counts by {column} differ from {SAMPLES_FILE}")
-    if full and _sha256(path) != shard.sha256:
+    if full and sha256_if_there(path) != shard.sha256:
         yield Problem(shard.name, "wrong_hash", "differs from index.json")
     file = os.open(path, os.O_RDONLY)
     try:
@@ -111,11 +112,3 @@ def _check_content(record: Record, entry: dict[str, Any]) -> None:
         raise DataError("wrong_labels", f"{', '.join(differing)} differ from {SAMPLES_FILE}")
     decode_image(record)
     decode_mask(record)
-
-
-def _sha256(path: Path) -> str | None:
-    """SHA-256 of a file, None where there is none."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

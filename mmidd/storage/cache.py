@@ -15,7 +15,7 @@ from threading import Event
 from typing import BinaryIO
 
 from mmidd.errors import DataError, StorageError, UsageError
-from mmidd.storage.disk import write_errors
+from mmidd.files import write_errors
 from mmidd.storage.locks import claim, exclusive, remove_unused
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from threading import Event
 from typing import BinaryIO
 
 from mmidd.errors import DataError
-from mmidd.storage.disk import write_errors
+from mmidd.files import renamed, write_errors
 from mmidd.storage.names import check_name
 from mmidd.storage.transfers import Transfers
 
@@ -70,17 +70,13 @@ class LocalFolder:
     def write(self, name: str, data: bytes | Path) -> None:
         """Put a file there, whole or not at all."""
         path = self._path(name)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         with write_errors(path.parent, "free space or choose another folder"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
+            with renamed(path.parent, path.name) as temporary:
                 if isinstance(data, Path):
                     shutil.copyfile(data, temporary)
                 else:
                     temporary.write_bytes(data)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         return Path(self.where, check_name(name))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from mmidd.errors import MissingExtra, UsageError
-from mmidd.models import add_model, models_dir, sha256_of
+from mmidd.files import sha256_of
+from mmidd.models import add_model, models_dir
 from mmidd.preprocess.detectors import insightface
 from mmidd.preprocess.detectors.base import make_detector
 from mmidd.preprocess.detectors.insightface import InsightFace, decode

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from mmidd.errors import UsageError
-from mmidd.models import add_model, sha256_of
+from mmidd.files import sha256_of
+from mmidd.models import add_model
 from mmidd.preprocess.detectors import retinaface, yunet
 from mmidd.preprocess.detectors.base import Face, Pixels, box_iou, make_detector
 from mmidd.preprocess.detectors.dense import Candidates, distinct, search

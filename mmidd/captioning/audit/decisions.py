@@ -12,7 +12,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from mmidd.captioning.audit.rows import read
 from mmidd.errors import StorageError, UsageError
-from mmidd.workspace import TEMPORARY, Workspace
+from mmidd.files import TEMPORARY
+from mmidd.workspace import Workspace
 
 DECISIONS_FILE = "decisions.parquet"
 

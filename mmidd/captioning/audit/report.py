@@ -14,7 +14,7 @@ from mmidd import __version__
 from mmidd.audit.rows import Severity
 from mmidd.captioning.audit.review import Card
 from mmidd.captioning.audit.rows import Findings
-from mmidd.workspace import TEMPORARY
+from mmidd.files import TEMPORARY
 
 SHOWN = 200
 """Rows shown of a table, and of the findings of one check."""

@@ -19,8 +19,9 @@ from mmidd.captioning.audit.review import cards, draw, workspace_key
 from mmidd.captioning.audit.rows import FINDINGS, Captioned, Findings, read, sorted_findings
 from mmidd.captioning.audit.texts import failures, invalid, lengths, verdicts
 from mmidd.errors import StorageError
+from mmidd.files import TEMPORARY
 from mmidd.schema import with_version
-from mmidd.workspace import TEMPORARY, Workspace
+from mmidd.workspace import Workspace
 
 FINDINGS_FILE, REPORT_FILE, REVIEW_FILE = "findings.parquet", "report.html", "review.html"
 

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmidd.errors import UsageError
-from mmidd.models import find_model, sha256_of
+from mmidd.files import sha256_of
+from mmidd.models import find_model
 from mmidd.preprocess.detectors.base import Face, Floats, Pixels
 from mmidd.preprocess.detectors.dense import Candidates, cells, channels_first, search
 
