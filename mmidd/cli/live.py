@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from mmidd.cli.console import err, say
 
@@ -14,23 +21,21 @@ _SHOWN = 10
 """Lines about samples that are left out."""
 
 
-class TrainView:
-    """A bar with loss terms, learning rate, samples per second and ETA; a line per validation."""
+class LiveBar:
+    """A bar on standard error for as long as it is entered: what is done, some columns more, ETA.
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._unusable = 0
-        self._progress = Progress(
-            TextColumn("[bold]train"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            console=err,
-            disable=quiet,
-        )
-        self._task = self._progress.add_task("train", total=None, text="")
+    Args:
+        doing: what the bar calls it.
+        columns: between the counts and the ETA.
+        quiet: show nothing.
+        fields: of the columns, see `rich.progress.Progress.add_task`.
+    """
+
+    def __init__(self, doing: str, *columns: ProgressColumn, quiet: bool, **fields: Any) -> None:
+        start = (TextColumn(f"[bold]{doing}"), BarColumn(bar_width=24), MofNCompleteColumn())
+        end = (TextColumn("ETA"), TimeRemainingColumn())
+        self._progress = Progress(*start, *columns, *end, console=err, disable=quiet)
+        self._task = self._progress.add_task(doing, total=None, **fields)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -40,6 +45,15 @@ class TrainView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+
+class TrainView(LiveBar):
+    """A bar with loss terms, learning rate, samples per second and ETA; a line per validation."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        super().__init__("train", TextColumn("{task.fields[text]}"), quiet=quiet, text="")
+        self._quiet = quiet
+        self._unusable = 0
 
     def on_start(self, total_steps: int, first_step: int, trained: int, parameters: int, device: str) -> None:
         """Say what is trained and where."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -71,16 +73,24 @@ class Bar:
         self._progress.stop()
 
 
-def summary_table(summary: Summary) -> Table:
-    """What a stage did, with every reason counted."""
-    table = Table(title=f"{summary.stage}: {summary.seconds:.1f} s", title_justify="left", show_header=False)
+def counts_table(title: str, rows: Mapping[str, str]) -> Table:
+    """Counts by what they are of."""
+    table = Table(title=title, title_justify="left", show_header=False)
     table.add_column(justify="left")
     table.add_column(justify="right")
-    table.add_row("units finished now", f"{summary.finished:,}")
-    table.add_row("units done before", f"{summary.done_before:,}")
-    table.add_row("samples", f"{summary.samples:,}")
-    for reason, count in sorted(summary.reasons.items()):
-        table.add_row(f"[yellow]{reason}", f"{count:,}")
-    if summary.failed_before:
-        table.add_row("[yellow]failed before (retry with --retry-failed)", f"{summary.failed_before:,}")
+    for what, count in rows.items():
+        table.add_row(what, count)
     return table
+
+
+def summary_table(summary: Summary) -> Table:
+    """What a stage did, with every reason counted."""
+    rows = {
+        "units finished now": f"{summary.finished:,}",
+        "units done before": f"{summary.done_before:,}",
+        "samples": f"{summary.samples:,}",
+        **{f"[yellow]{reason}": f"{count:,}" for reason, count in sorted(summary.reasons.items())},
+    }
+    if summary.failed_before:
+        rows["[yellow]failed before (retry with --retry-failed)"] = f"{summary.failed_before:,}"
+    return counts_table(f"{summary.stage}: {summary.seconds:.1f} s", rows)

@@ -64,9 +64,16 @@ class Stream(Generic[T]):
         self._source, self._sampling, self._seed, self._batch = source, sampling, seed, batch
         self._rank, self._world_size = rank, world_size
         self._loader = Loader(fill, -(-batch // world_size) + 1, workers)
-        self._sampler: tuple[Source, Sampler] | None = None
+        self._sampler = (first := source.at(0), Sampler(first, sampling, seed, batch))
+        self._planned: tuple[int, Epoch] | None = None
         self.epoch, self.step = 0, 0
-        self.planned = self._plan()
+
+    @property
+    def planned(self) -> Epoch:
+        """The epoch that the stream is in."""
+        if self._planned is None or self._planned[0] != self.epoch:
+            self._planned = (self.epoch, self._plan())
+        return self._planned[1]
 
     def __enter__(self) -> Stream[T]:
         return self
@@ -76,13 +83,12 @@ class Stream(Generic[T]):
 
     def __iter__(self) -> Iterator[Loaded[T]]:
         """The batches that are left of the epoch; after the last one the next epoch begins."""
-        plan = self.planned
-        with self._source.at(self.epoch).reading(self._rest(plan)) as need:
-            for loaded in self._loader.batches(self.epoch, self._steps(plan, need)):
+        rest = (samples for _, samples in self._rest())
+        with self._source.at(self.epoch).reading(rest) as need:
+            for loaded in self._loader.batches(self.epoch, self._announced(need)):
                 self.step = loaded.step + 1
                 yield loaded
         self.epoch, self.step = self.epoch + 1, 0
-        self.planned = self._plan()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands, as plain numbers and text."""
@@ -101,7 +107,6 @@ class Stream(Generic[T]):
                 "give what it had"
             )
         self.epoch, self.step = state["epoch"], state["step"]
-        self.planned = self._plan()
 
     def _setting(self) -> dict[str, Any]:
         sampling = self._sampling.model_dump_json()
@@ -109,16 +114,18 @@ class Stream(Generic[T]):
 
     def _plan(self) -> Epoch:
         source = self._source.at(self.epoch)
-        if self._sampler is None or self._sampler[0] is not source:
+        if self._sampler[0] is not source:
             self._sampler = (source, Sampler(source, self._sampling, self._seed, self._batch))
         return self._sampler[1].epoch(self.epoch)
 
-    def _steps(self, plan: Epoch, need: Callable[[Indices], None]) -> Iterator[tuple[int, Indices]]:
-        for step in range(self.step, plan.steps):
-            samples = plan.batch_at(step, self._rank, self._world_size)
+    def _announced(self, need: Callable[[Indices], None]) -> Iterator[tuple[int, Indices]]:
+        for step, samples in self._rest():
             need(samples)
             yield step, samples
 
-    def _rest(self, plan: Epoch) -> Iterator[Indices]:
-        """The batches that are left."""
-        return (plan.batch_at(step, self._rank, self._world_size) for step in range(self.step, plan.steps))
+    def _rest(self) -> Iterator[tuple[int, Indices]]:
+        """Numbers and samples of the batches that are left."""
+        plan = self.planned
+        return (
+            (step, plan.batch_at(step, self._rank, self._world_size)) for step in range(self.step, plan.steps)
+        )
