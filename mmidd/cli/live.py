@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from mmidd.cli.console import err, say
+from mmidd.training.report import Step
 
 _SHOWN = 10
 """Lines about samples that are left out."""
@@ -60,13 +61,11 @@ class TrainView(LiveBar):
         say(f"training {trained:,} of {parameters:,} parameters on {device}", quiet=self._quiet)
         self._progress.update(self._task, total=total_steps, completed=first_step)
 
-    def on_step(
-        self, step: int, total: int, terms: Mapping[str, float], lr: float, samples_per_s: float
-    ) -> None:
+    def on_step(self, step: Step) -> None:
         """Move the bar."""
-        losses = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
-        text = f"{losses} lr {lr:.1e} {samples_per_s:.0f} samples/s"
-        self._progress.update(self._task, completed=step, total=total, text=text)
+        losses = " ".join(f"{name} {value:.3f}" for name, value in step.terms.items())
+        text = f"{losses} lr {step.lr:.1e} {step.samples_per_s:.0f} samples/s"
+        self._progress.update(self._task, completed=step.number, total=step.total, text=text)
 
     def on_skipped(self, step: int, skipped: int) -> None:
         """Say that a step was not finite."""

@@ -108,11 +108,11 @@ class Batch:
 
 
 def train_stream(
-    data: TrainingData, config: TrainConfig, rank: int = 0, world_size: int = 1
+    data: TrainingData, config: TrainConfig, size: int, rank: int = 0, world_size: int = 1
 ) -> Stream[About]:
-    """A rank's augmented batches, epoch after epoch."""
+    """A rank's augmented batches, epoch after epoch; `size` is the side of what the network sees."""
     on_device = config.augment_on == "device"
-    fill = Augmented(data.train, image_size(config), config.augment, config.seed, on_device)
+    fill = Augmented(data.train, size, config.augment, config.seed, on_device)
     return Stream(
         data.train,
         fill,
@@ -130,18 +130,6 @@ def eval_batches(samples: Samples, size: int, batch: int) -> Iterator[Batch]:
     indices = np.arange(len(samples), dtype=np.int32)
     steps = enumerate(indices[start : start + batch] for start in range(0, len(samples), batch))
     return map(as_batch, Loader(AsItIs(samples, size), batch).batches(0, steps))
-
-
-def image_size(config: TrainConfig) -> int:
-    """Side in pixels of what the network sees."""
-    if config.backbone.shape is not None:
-        return config.backbone.shape.vision.image_size
-    import open_clip
-
-    known = open_clip.get_model_config(config.backbone.name)
-    if known is None:
-        raise UsageError(f"open_clip knows no model {config.backbone.name!r}; see open_clip.list_models()")
-    return int(known["vision_cfg"]["image_size"])
 
 
 def open_data(shards: Path | str, config: TrainConfig) -> TrainingData:

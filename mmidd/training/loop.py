@@ -17,7 +17,7 @@ from mmidd.training.accumulate import accumulate
 from mmidd.training.checkpoint import Progress, load_state, save_state, save_weights
 from mmidd.training.config import TrainConfig
 from mmidd.training.data import Batch, TrainingData, as_batch, train_stream
-from mmidd.training.report import Log, Reporter
+from mmidd.training.report import Log, Reporter, Step
 from mmidd.training.schedule import lr_factor
 from mmidd.training.tasks.base import Features, LossTerms, Task
 from mmidd.training.validate import validate
@@ -65,7 +65,7 @@ class Loop:
             betas=config.optim.betas,
             weight_decay=config.optim.weight_decay,
         )
-        self.stream = train_stream(data, config)
+        self.stream = train_stream(data, config, task.size)
         self.per_epoch = self.stream.planned.steps
         self.total = min(self.per_epoch * config.epochs, config.max_steps or self.per_epoch * config.epochs)
         self.progress = Progress()
@@ -104,7 +104,7 @@ class Loop:
             if stopped:
                 self._save()
                 return
-            if progress.step % self.config.checkpoint_steps == 0:
+            if progress.step % self.config.keep.every == 0:
                 self._save()
         self._validate()
         progress.epoch += 1
@@ -154,7 +154,7 @@ class Loop:
         speed, self.clock = samples / (now - self.clock), now
         if good:
             progress.bad_in_a_row = 0
-            self.reporter.on_step(progress.step, self.total, values, lr, speed)
+            self.reporter.on_step(Step(progress.step, self.total, progress.epoch, values, lr, speed, 0.0, 0))
             self.log.write("train", progress.step, {**values, "lr": lr, "samples_per_s": speed})
             return
         progress.bad_in_a_row += 1

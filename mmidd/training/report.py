@@ -5,10 +5,36 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mmidd.errors import StorageError
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that was done.
+
+    Attributes:
+        number: counted from 1, of `total`.
+        total: steps of the run.
+        epoch: counted from 0.
+        terms: the loss, `total`, and its parts.
+        lr: learning rate of the first group.
+        samples_per_s: over all ranks.
+        data_wait: share of the step's time that was spent waiting for its batch, in [0, 1].
+        memory: bytes; the device's peak, or what the process holds where a CPU trains.
+    """
+
+    number: int
+    total: int
+    epoch: int
+    terms: Mapping[str, float]
+    lr: float
+    samples_per_s: float
+    data_wait: float
+    memory: int
 
 
 class Reporter(Protocol):
@@ -17,10 +43,8 @@ class Reporter(Protocol):
     def on_start(self, total_steps: int, first_step: int, trained: int, parameters: int, device: str) -> None:
         """A run starts at `first_step`; `trained` of `parameters` weights learn, on `device`."""
 
-    def on_step(
-        self, step: int, total: int, terms: Mapping[str, float], lr: float, samples_per_s: float
-    ) -> None:
-        """Step `step` of `total` is done; `terms` holds `total` and the loss parts."""
+    def on_step(self, step: Step) -> None:
+        """A step is done."""
 
     def on_skipped(self, step: int, skipped: int) -> None:
         """A step was skipped because loss or gradient were not finite; `skipped` in all."""
@@ -38,9 +62,7 @@ class SilentReporter:
     def on_start(self, total_steps: int, first_step: int, trained: int, parameters: int, device: str) -> None:
         """Do nothing."""
 
-    def on_step(
-        self, step: int, total: int, terms: Mapping[str, float], lr: float, samples_per_s: float
-    ) -> None:
+    def on_step(self, step: Step) -> None:
         """Do nothing."""
 
     def on_skipped(self, step: int, skipped: int) -> None:

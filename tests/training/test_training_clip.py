@@ -21,8 +21,8 @@ from mmidd.training.models.clip import (
     load_clip,
     split_attention,
 )
+from mmidd.training.models.encoder import ClipVision
 from mmidd.training.models.stem import conv_stem, cosine_waves
-from mmidd.training.tasks.lnclip import vision_tower
 
 SHAPE = ClipShape(
     embed_dim=16,
@@ -57,7 +57,7 @@ def test_both_towers_give_the_same_output_with_split_attention() -> None:
 
 def test_large_towers_have_the_published_sizes() -> None:
     model = split_attention(large_on_meta())
-    visual = vision_tower(model)
+    visual = ClipVision(model)
     assert count(visual) == 303_179_776
     norms = layernorm_parameters(visual)
     assert (len(norms), sum(p.numel() for p in norms)) == (100, 102_400)

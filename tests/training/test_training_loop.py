@@ -19,7 +19,7 @@ from mmidd.training.checkpoint import load_run, start_run, trained_state
 from mmidd.training.config import Optim, TrainConfig
 from mmidd.training.data import Batch, TrainingData
 from mmidd.training.loop import Loop, TrainResult
-from mmidd.training.report import SilentReporter
+from mmidd.training.report import SilentReporter, Step
 from mmidd.training.schedule import lr_factor
 from mmidd.training.tasks import build_task
 from mmidd.training.tasks.base import Features, Group, LossTerms, Task
@@ -34,11 +34,9 @@ class Recorder(SilentReporter):
         self.skipped = 0
         self.act = on_step
 
-    def on_step(
-        self, step: int, total: int, terms: Mapping[str, float], lr: float, samples_per_s: float
-    ) -> None:
-        self.losses.append(terms["total"])
-        self.act(step)
+    def on_step(self, step: Step) -> None:
+        self.losses.append(step.terms["total"])
+        self.act(step.number)
 
     def on_skipped(self, step: int, skipped: int) -> None:
         self.skipped = skipped
@@ -84,7 +82,7 @@ def stop_at(step: int, number: int) -> Recorder:
 def test_interrupted_and_resumed_equals_uninterrupted(
     method: str, setting: str, step: int, number: int, tmp_path: Path
 ) -> None:
-    config = small_config(method, setting, "checkpoint_steps=1")
+    config = small_config(method, setting, "keep={every: 1}")
     whole, expected = fit(config, tmp_path / "whole")
     first, _ = fit(config, tmp_path / "parts", stop_at(step, number))
     assert first.interrupted
@@ -158,7 +156,7 @@ class Broken(Task[TrainConfig]):
     """Gives a loss that is not finite at the steps named."""
 
     def __init__(self, config: TrainConfig, bad: set[int]) -> None:
-        super().__init__(config)
+        super().__init__(config, 32)
         self.weight = torch.nn.Parameter(torch.ones(1))
         self.bad, self.calls = bad, 0
 

@@ -15,9 +15,9 @@ from mmidd.training.tasks.base import Task
 from tests.training.training_world import random_batch, small_config
 
 VARIANTS = [
-    ("lnclip", []),
-    ("lnclip", ["trainable=layernorm", "slerp_mode=replace"]),
-    ("lnclip", ["slerp_mode=off"]),
+    ("lnclip", ["variant=lnclip-df"]),
+    ("lnclip", ["trainable=layernorm", "variant=lnclip-df", "slerp_mode=replace"]),
+    ("lnclip", ["variant=gend"]),
     ("sd2", []),
     ("sd2", ["label_mode=mean", "adapter=residual"]),
     ("sd2", ["trainable=lora"]),

@@ -120,6 +120,7 @@ def random_batch(n: int, size: int, seed: int = 0) -> Batch:
 
 def epoch_of(data: TrainingData, config: TrainConfig, epoch: int, start: int = 0) -> list[Batch]:
     """The batches of an epoch from number `start` on."""
-    with train_stream(data, config) as stream:
+    assert config.backbone.shape
+    with train_stream(data, config, config.backbone.shape.vision.image_size) as stream:
         stream.load_state_dict({**stream.state_dict(), "epoch": epoch, "step": start})
         return [as_batch(loaded) for loaded in stream]

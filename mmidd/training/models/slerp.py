@@ -33,7 +33,7 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 def augment(
     z: Tensor,
     labels: Tensor,
-    mode: Literal["expand", "replace", "off"],
+    mode: Literal["expand", "replace"],
     k: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
@@ -45,12 +45,10 @@ def augment(
     Args:
         z: unit vectors (n, d).
         labels: integers (n,).
-        mode: see above; `off` returns the input.
+        mode: see above.
         k: expansion factor, at least 1.
         generator: CPU generator of partners and shares.
     """
-    if mode == "off":
-        return z, labels
     if mode == "replace":
         return _round(z, labels, generator), labels
     rounds = [_round(z, labels, generator) for _ in range(k - 1)]

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from mmidd.training.augment import resize
 from mmidd.training.config import TrainConfig
-from mmidd.training.data import Batch, image_size
+from mmidd.training.data import Batch
 from mmidd.training.models.clip import MEAN, STD
 
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
 Features = dict[str, Tensor]
+Channels = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -53,21 +54,24 @@ class Task(nn.Module, ABC, Generic[ConfigT]):
     """A method: networks, losses, what is trained, and how an image is scored.
 
     `forward` encodes one (micro-)batch into features; `losses` sees the features of the
-    whole batch, so that contrastive terms span it whatever the memory allows.
+    whole batch, over all ranks, so that contrastive terms span it whatever the memory allows.
+
+    Args:
+        config: of the method.
+        size: side in pixels of the images that the encoder sees.
+        mean: of the normalisation, per channel, of images in [0, 1].
+        std: likewise.
     """
 
     needs_captions: ClassVar[bool] = False
-    config: ConfigT
-    size: int
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: ConfigT) -> None:
+    def __init__(self, config: ConfigT, size: int, mean: Channels = MEAN, std: Channels = STD) -> None:
         super().__init__()
-        self.config = config
-        self.size = image_size(config)
-        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1), persistent=False)
+        self.config, self.size = config, size
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     @abstractmethod
     def forward(self, batch: Batch) -> Features:
@@ -84,6 +88,10 @@ class Task(nn.Module, ABC, Generic[ConfigT]):
     @abstractmethod
     def groups(self) -> list[Group]:
         """Every trained parameter, once, with its learning rate."""
+
+    def blocks(self) -> Sequence[nn.Module]:
+        """Transformer blocks: what is compiled, checkpointed and sharded as one; none for a CNN."""
+        return []
 
     def score(self, images: Tensor) -> Scores:
         """Scores of uint8 images (B, S, S, 3), in evaluation mode, without gradients."""

@@ -7,7 +7,7 @@ pulls classes together (alignment) while spreading features (uniformity).
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from mmidd.training import losses
 from mmidd.training.config import LnclipConfig
 from mmidd.training.data import Batch
-from mmidd.training.models.clip import layernorm_parameters, load_clip
+from mmidd.training.models.clip import layernorm_parameters
+from mmidd.training.models.encoder import vision_encoder
 from mmidd.training.models.slerp import augment
 from mmidd.training.tasks.base import Features, Group, LossTerms, Task
 
@@ -25,15 +26,16 @@ class Lnclip(Task[LnclipConfig]):
     """The `lnclip` method; score is softmax P(fake)."""
 
     def __init__(self, config: LnclipConfig) -> None:
-        super().__init__(config)
-        self.visual: Any = vision_tower(load_clip(config.backbone, config.seed))
+        encoder = vision_encoder(config.backbone, config.seed)
+        super().__init__(config, encoder.size, encoder.mean, encoder.std)
+        self.encoder = encoder
+        self.encoder.requires_grad_(config.trainable == "all")
         if config.trainable == "layernorm":
-            self.visual.requires_grad_(False)
-            for parameter in layernorm_parameters(self.visual):
+            for parameter in layernorm_parameters(self.encoder):
                 parameter.requires_grad_(True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.head = nn.Linear(self.visual.ln_post.normalized_shape[0], 2)
+            self.head = nn.Linear(encoder.width, 2)
         with torch.no_grad():
             self.head.weight.mul_(config.head_gain)
 
@@ -44,7 +46,9 @@ class Lnclip(Task[LnclipConfig]):
     def losses(self, features: Features, batch: Batch, generator: torch.Generator) -> LossTerms:
         """Cross-entropy + alignment and uniformity, on the interpolated set."""
         config = self.config
-        z, labels = augment(features["z"], batch.label, config.slerp_mode, config.slerp_k, generator)
+        z, labels = features["z"], batch.label
+        if config.variant == "lnclip-df":
+            z, labels = augment(z, labels, config.slerp_mode, config.slerp_k, generator)
         parts = {
             "ce": F.cross_entropy(self.head(z), labels),
             "alignment": losses.alignment(z, labels),
@@ -60,14 +64,13 @@ class Lnclip(Task[LnclipConfig]):
     def groups(self) -> list[Group]:
         """The tower's trained weights at `lr`, the head at `new_lr` where it is set."""
         optim = self.config.optim
-        tower = [p for p in self.visual.parameters() if p.requires_grad]
+        tower = [p for p in self.encoder.parameters() if p.requires_grad]
         return [Group(optim.lr, tower), Group(optim.new_lr or optim.lr, list(self.head.parameters()))]
 
+    def blocks(self) -> Sequence[nn.Module]:
+        """Of the encoder."""
+        return self.encoder.blocks()
+
     def _encode(self, images: Tensor) -> Tensor:
-        return F.normalize(self.visual(self.normalise(images)).float(), dim=-1)
-
-
-def vision_tower(model: Any) -> Any:
-    """CLIP's vision tower without its projection, so that it ends in the class token."""
-    model.visual.proj = None
-    return model.visual
+        features: Tensor = self.encoder(self.normalise(images)).float()
+        return F.normalize(features, dim=-1) if self.config.normalise else features

@@ -32,8 +32,9 @@ class Sd2(Task[Sd2Config]):
     needs_captions = True
 
     def __init__(self, config: Sd2Config) -> None:
-        super().__init__(config)
-        self.clip: Any = load_clip(config.backbone, config.seed)
+        clip: Any = load_clip(config.backbone, config.seed)
+        super().__init__(config, int(clip.visual.image_size[0]))
+        self.clip = clip
         if config.trainable == "lora":
             self.clip = add_lora(self.clip, config.lora)
         width, embed_dim = self.clip.visual.proj.shape

@@ -1,0 +1,34 @@
+"""Training configuration: frozen, typed, from YAML presets with dotted overrides.
+
+Where a paper is silent, the default is the reading of the project's method notes and therefore a field here.
+Importing this package loads no torch.
+"""
+
+from __future__ import annotations
+
+from mmidd.training.config.backbone import Backbone, ClipShape, TextShape, VisionShape
+from mmidd.training.config.base import Keep, Optim, TrainConfig, Validation
+from mmidd.training.config.baselines import ClassifierConfig, ZeroshotConfig
+from mmidd.training.config.files import METHODS, apply_overrides, dump_config, load_config, load_preset
+from mmidd.training.config.methods import LnclipConfig, Lora, Sd2Config
+
+__all__ = [
+    "METHODS",
+    "Backbone",
+    "ClassifierConfig",
+    "ClipShape",
+    "Keep",
+    "LnclipConfig",
+    "Lora",
+    "Optim",
+    "Sd2Config",
+    "TextShape",
+    "TrainConfig",
+    "Validation",
+    "VisionShape",
+    "ZeroshotConfig",
+    "apply_overrides",
+    "dump_config",
+    "load_config",
+    "load_preset",
+]

@@ -1,0 +1,72 @@
+"""Which encoder a method starts from."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Frozen(BaseModel):
+    """Settings that cannot change; a key that is none of them is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class VisionShape(Frozen):
+    """Size of a vision transformer; `head_width` must divide `width`, `patch_size` `image_size`."""
+
+    image_size: int = Field(ge=16)
+    patch_size: int = Field(ge=1)
+    width: int = Field(ge=8)
+    layers: int = Field(ge=1)
+    head_width: int = Field(default=64, ge=1)
+    mlp_ratio: float = Field(default=4.0, gt=0)
+
+
+class TextShape(Frozen):
+    """Size of a text transformer; the vocabulary is always CLIP's 49,408 tokens."""
+
+    context_length: int = Field(default=77, ge=8)
+    width: int = Field(ge=8)
+    heads: int = Field(ge=1)
+    layers: int = Field(ge=1)
+
+
+class ClipShape(Frozen):
+    """Size of a small CLIP; `stem` is explained in models/stem.py."""
+
+    embed_dim: int = Field(ge=8)
+    stem: Literal["patch", "conv"] = "patch"
+    vision: VisionShape
+    text: TextShape
+
+
+class Backbone(Frozen):
+    """An encoder by `name` of a library, or a small CLIP of a `shape`.
+
+    Attributes:
+        library: `open_clip` has both towers; `timm` and `transformers` give a vision encoder.
+        name: as the library spells it; open_clip also takes `hf-hub:OWNER/NAME`, transformers a folder.
+        weights: a tag of the library, a checkpoint file or folder, or `random`.
+        image_size: side in pixels of what the encoder sees; none is its own.
+        shape: in place of a name; its weights are random where no file is given.
+    """
+
+    library: Literal["open_clip", "timm", "transformers"] = "open_clip"
+    name: str | None = None
+    weights: str | None = None
+    image_size: int | None = Field(default=None, ge=16)
+    shape: ClipShape | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.name is None) == (self.shape is None):
+            raise ValueError("set either name (with weights) or shape")
+        if self.name is not None and self.weights is None:
+            raise ValueError(
+                "name needs weights: a tag such as openai, a checkpoint file or folder, or random"
+            )
+        if self.shape is not None and (self.library != "open_clip" or self.image_size is not None):
+            raise ValueError("shape is a CLIP of open_clip with an image_size of its own")
+        return self
