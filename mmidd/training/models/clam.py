@@ -12,13 +12,22 @@ import torch
 from torch import Tensor, nn
 
 
-def layer_tokens(visual: Any, images: Tensor) -> Tensor:
-    """Post-normalised class tokens of all blocks, (B, L, width); the last is CLIP's final one."""
+def layer_tokens(visual: Any, images: Tensor, norm: Literal["post", "none"] = "post") -> Tensor:
+    """Class tokens of all blocks, (B, L, width); the last is always post-normalised, as CLIP's final one.
+
+    Args:
+        visual: open_clip's vision tower.
+        images: normalised, (B, 3, S, S).
+        norm: `post` passes every layer's token through CLIP's own last LayerNorm.
+    """
     out = visual.forward_intermediates(
         images, intermediates_only=True, output_fmt="NLC", output_extra_tokens=True
     )
-    tokens: Tensor = visual.ln_post(torch.cat(out["image_intermediates_prefix"], dim=1))
-    return tokens
+    tokens = torch.cat(out["image_intermediates_prefix"], dim=1)
+    if norm == "post":
+        normalised: Tensor = visual.ln_post(tokens)
+        return normalised
+    return torch.cat([tokens[:, :-1], visual.ln_post(tokens[:, -1:])], dim=1)
 
 
 class Clam(nn.Module):
@@ -30,25 +39,28 @@ class Clam(nn.Module):
     Args:
         width: token width.
         embed_dim: width of the text space.
-        heads: attention heads over layers.
+        heads: attention heads over layers; none leaves all layers but the last out.
         hidden: adapter width.
         mode: see above.
     """
 
     def __init__(
-        self, width: int, embed_dim: int, heads: int, hidden: int, mode: Literal["literal", "residual"]
+        self, width: int, embed_dim: int, heads: int | None, hidden: int, mode: Literal["literal", "residual"]
     ) -> None:
         super().__init__()
         self.mode = mode
-        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.adapter = nn.Sequential(nn.Linear(2 * width, hidden), nn.GELU(), nn.Linear(hidden, embed_dim))
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True) if heads else None
+        inner = 2 * width if heads else width
+        self.adapter = nn.Sequential(nn.Linear(inner, hidden), nn.GELU(), nn.Linear(hidden, embed_dim))
         if mode == "residual":
             nn.init.zeros_(self.adapter[2].weight)  # type: ignore[arg-type]
             nn.init.zeros_(self.adapter[2].bias)  # type: ignore[arg-type]
 
     def forward(self, tokens: Tensor, projection: Tensor) -> Tensor:
         """Features (B, embed_dim), not normalised; `projection` is CLIP's (width, embed_dim)."""
-        attended, _ = self.attention(tokens, tokens, tokens, need_weights=False)
-        final = tokens[:, -1]
-        out: Tensor = self.adapter(torch.cat([attended.mean(dim=1), final], dim=-1))
+        final = seen = tokens[:, -1]
+        if self.attention is not None:
+            attended, _ = self.attention(tokens, tokens, tokens, need_weights=False)
+            seen = torch.cat([attended.mean(dim=1), final], dim=-1)
+        out: Tensor = self.adapter(seen)
         return out + final @ projection if self.mode == "residual" else out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -63,7 +63,9 @@ class Task(nn.Module, ABC, Generic[ConfigT]):
         std: likewise.
     """
 
-    needs_captions: ClassVar[bool] = False
+    needs_captions: bool = False
+    config: ConfigT
+    size: int
     mean: Tensor
     std: Tensor
 

@@ -7,13 +7,11 @@ apart (L_S), and images are contrasted with their face and environment captions 
 from __future__ import annotations
 
 import math
-from functools import cache
-from importlib import resources
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-import yaml
 from torch import Tensor, nn
 
 from mmidd.errors import UsageError
@@ -21,6 +19,7 @@ from mmidd.schema import ForgeryType
 from mmidd.training import losses
 from mmidd.training.config import Sd2Config
 from mmidd.training.data import NO_CAPTIONS, Batch
+from mmidd.training.labels import label_sentences, plain_labels
 from mmidd.training.models.clam import Clam, layer_tokens
 from mmidd.training.models.clip import add_lora, encode_text, load_clip
 from mmidd.training.tasks.base import Features, Group, LossTerms, Task
@@ -28,8 +27,6 @@ from mmidd.training.tasks.base import Features, Group, LossTerms, Task
 
 class Sd2(Task[Sd2Config]):
     """The `sd2` method; score is 1 - softmax(tau·cos)[REAL] over the plain class texts."""
-
-    needs_captions = True
 
     def __init__(self, config: Sd2Config) -> None:
         clip: Any = load_clip(config.backbone, config.seed)
@@ -40,41 +37,45 @@ class Sd2(Task[Sd2Config]):
         width, embed_dim = self.clip.visual.proj.shape
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.clam = Clam(width, embed_dim, config.clam_heads, config.adapter_width, config.adapter)
-        self.clip.logit_scale.requires_grad_(True)
+            heads = config.clam_heads if config.clam else None
+            self.clam = Clam(width, embed_dim, heads, config.adapter_width, config.adapter)
+        self.clip.visual.proj.requires_grad_(config.trainable == "all" and config.adapter == "residual")
+        self.clip.logit_scale.requires_grad_(config.temperature == "learned")
+        weights = {"face": config.contrast_face, "environment": config.contrast_environment}
+        self.contrasts = {name: weight for name, weight in weights.items() if weight}
+        self.needs_captions = bool(self.contrasts)
         self.contrast_log_scale = nn.Parameter(torch.tensor(math.log(config.contrast_scale)))
         self.contrast_bias = nn.Parameter(torch.tensor(config.contrast_bias))
+        for parameter in (self.contrast_log_scale, self.contrast_bias):
+            parameter.requires_grad_(self.needs_captions)
 
     def forward(self, batch: Batch) -> Features:
         """Unit features (B, embed_dim) of images `f`, face texts `face`, environment texts `environment`."""
-        faces, environments = _captions(batch.face_caption), _captions(batch.environment_caption)
-        texts = sorted({*faces, *environments})
-        encoded = encode_text(self.clip, texts)
-        place = {text: i for i, text in enumerate(texts)}
-        return {
-            "f": self._encode(batch.images),
-            "face": encoded[[place[text] for text in faces]],
-            "environment": encoded[[place[text] for text in environments]],
-        }
+        captions = {name: _complete(texts) for name, texts in self._captions(batch).items()}
+        texts = sorted({text for column in captions.values() for text in column})
+        features = {"f": self._encode(batch.images)}
+        if texts:
+            encoded, place = encode_text(self.clip, texts), {text: i for i, text in enumerate(texts)}
+            features |= {name: encoded[[place[text] for text in column]] for name, column in captions.items()}
+        return features
 
     def losses(self, features: Features, batch: Batch, generator: torch.Generator) -> LossTerms:
         """alpha·L_C + L_S + L_D; pairs with an equal caption or video are not negatives."""
         f, u = features["f"], self._class_texts(generator)
-        scale = self.contrast_log_scale.exp()
         parts = {
             "type": losses.type_classification(f, batch.type, u, self.clip.logit_scale.exp()),
             "separation": losses.label_separation(u),
         }
-        captions = {"face": batch.face_caption, "environment": batch.environment_caption}
-        for name, texts in captions.items():
+        for name, texts in self._captions(batch).items():
             ignore = (_equal(texts) | _equal(batch.video_id)).to(f.device)
-            parts[name] = losses.sigmoid_contrast(f, features[name], scale, self.contrast_bias, ignore)
-        rest = parts["separation"] + parts["face"] + parts["environment"]
-        return LossTerms(self.config.alpha * parts["type"] + rest, parts)
+            scale, bias = self.contrast_log_scale.exp(), self.contrast_bias
+            parts[name] = losses.sigmoid_contrast(f, features[name], scale, bias, ignore)
+        weights = {"type": self.config.alpha, "separation": self.config.separation, **self.contrasts}
+        return LossTerms(torch.stack([weight * parts[name] for name, weight in weights.items()]).sum(), parts)
 
     def score_pixels(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """1 - P(REAL) and the five probabilities."""
-        u = encode_text(self.clip, [_labels()[kind][0] for kind in ForgeryType])
+        u = encode_text(self.clip, plain_labels())
         types = (self.clip.logit_scale.exp() * self._encode(images) @ u.T).softmax(dim=-1)
         return 1 - types[:, ForgeryType.REAL.index], types
 
@@ -83,15 +84,25 @@ class Sd2(Task[Sd2Config]):
         optim = self.config.optim
         new = [self.clip.logit_scale, self.contrast_log_scale, self.contrast_bias, *self.clam.parameters()]
         known = {id(p) for p in new}
-        towers = [p for p in self.clip.parameters() if p.requires_grad and id(p) not in known]
-        return [Group(optim.lr, towers), Group(optim.new_lr or optim.lr, new)]
+        towers = [p for p in self.clip.parameters() if id(p) not in known]
+        rates = ((optim.lr, towers), (optim.new_lr or optim.lr, new))
+        return [Group(lr, [p for p in parameters if p.requires_grad]) for lr, parameters in rates]
+
+    def blocks(self) -> Sequence[nn.Module]:
+        """Of both towers."""
+        return [*self.clip.visual.transformer.resblocks, *self.clip.transformer.resblocks]
+
+    def _captions(self, batch: Batch) -> dict[str, tuple[str | None, ...]]:
+        """What images are contrasted with."""
+        columns = {"face": batch.face_caption, "environment": batch.environment_caption}
+        return {name: columns[name] for name in self.contrasts}
 
     def _encode(self, images: Tensor) -> Tensor:
-        tokens = layer_tokens(self.clip.visual, self.normalise(images))
+        tokens = layer_tokens(self.clip.visual, self.normalise(images), self.config.clam_norm)
         return F.normalize(self.clam(tokens, self.clip.visual.proj).float(), dim=-1)
 
     def _class_texts(self, generator: torch.Generator) -> Tensor:
-        groups = [_labels()[kind] for kind in ForgeryType]
+        groups = list(label_sentences().values())
         if self.config.label_mode == "sample":
             picks = [int(torch.randint(len(group), (), generator=generator)) for group in groups]
             return encode_text(self.clip, [group[i] for group, i in zip(groups, picks, strict=True)])
@@ -99,14 +110,7 @@ class Sd2(Task[Sd2Config]):
         return F.normalize(torch.stack(means), dim=-1)
 
 
-@cache
-def _labels() -> dict[ForgeryType, tuple[str, ...]]:
-    """Sentences of each class; the first is the plain one used for inference."""
-    text = (resources.files("mmidd.training.presets") / "labels.yaml").read_text(encoding="utf-8")
-    return {ForgeryType(kind): tuple(sentences) for kind, sentences in yaml.safe_load(text).items()}
-
-
-def _captions(texts: tuple[str | None, ...]) -> list[str]:
+def _complete(texts: tuple[str | None, ...]) -> list[str]:
     if not all(texts):
         raise UsageError(NO_CAPTIONS)
     return [text for text in texts if text]
