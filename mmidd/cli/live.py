@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
+from rich.console import RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,12 +17,33 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from mmidd.cli.console import err, say
-from mmidd.training.report import Step
+from mmidd.training.report import Start, Step, mean_step
 
 _SHOWN = 10
 """Lines about samples that are left out."""
+
+_MEAN_OF = 20
+"""Steps that are shown as one."""
+
+_ETA_FROM = 1800.0
+"""Seconds over which the time of a step is estimated; a step of a large batch takes minutes."""
+
+_EVERY = 60.0
+"""Seconds between lines where there is no terminal."""
+
+
+class _Bar(Progress):
+    """A bar with lines below, each cut where the terminal ends."""
+
+    below: tuple[str, ...] = ()
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        for line in self.below:
+            yield Text(line, no_wrap=True, overflow="ellipsis")
 
 
 class LiveBar:
@@ -35,7 +59,7 @@ class LiveBar:
     def __init__(self, doing: str, *columns: ProgressColumn, quiet: bool, **fields: Any) -> None:
         start = (TextColumn(f"[bold]{doing}"), BarColumn(bar_width=24), MofNCompleteColumn())
         end = (TextColumn("ETA"), TimeRemainingColumn())
-        self._progress = Progress(*start, *columns, *end, console=err, disable=quiet)
+        self._progress = _Bar(*start, *columns, *end, console=err, disable=quiet)
         self._task = self._progress.add_task(doing, total=None, **fields)
 
     def __enter__(self) -> Self:
@@ -49,23 +73,44 @@ class LiveBar:
 
 
 class TrainView(LiveBar):
-    """A bar with loss terms, learning rate, samples per second and ETA; a line per validation."""
+    """Bar, ETA, speed and loss terms, as means over the last steps; a line per validation.
+
+    Where standard error is no terminal, as under a batch system, the same is a line now and then.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
-        super().__init__("train", TextColumn("{task.fields[text]}"), quiet=quiet, text="")
+        super().__init__("train", TextColumn("epoch {task.fields[epoch]}"), quiet=quiet, epoch=0)
+        self._progress.speed_estimate_period = _ETA_FROM
         self._quiet = quiet
         self._unusable = 0
+        self._last: deque[Step] = deque(maxlen=_MEAN_OF)
+        self._told = monotonic()
 
-    def on_start(self, total_steps: int, first_step: int, trained: int, parameters: int, device: str) -> None:
-        """Say what is trained and where."""
-        say(f"training {trained:,} of {parameters:,} parameters on {device}", quiet=self._quiet)
-        self._progress.update(self._task, total=total_steps, completed=first_step)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress.live.is_started:
+            super().__exit__(kind, error, trace)
+
+    def on_start(self, start: Start) -> None:
+        """Say what is trained and where, and show the bar."""
+        say(describe(start), quiet=self._quiet)
+        self._progress.update(self._task, total=start.total, completed=start.done)
+        self._progress.start()
 
     def on_step(self, step: Step) -> None:
         """Move the bar."""
-        losses = " ".join(f"{name} {value:.3f}" for name, value in step.terms.items())
-        text = f"{losses} lr {step.lr:.1e} {step.samples_per_s:.0f} samples/s"
-        self._progress.update(self._task, completed=step.number, total=step.total, text=text)
+        self._last.append(step)
+        mean = mean_step(self._last)
+        self._progress.below = (facts(mean), parts(mean))
+        self._progress.update(self._task, completed=step.number, total=step.total, epoch=step.epoch)
+        if not self._quiet and not err.is_terminal and monotonic() - self._told > _EVERY:
+            self._told = monotonic()
+            head = f"step {step.number:,} of {step.total:,}  epoch {step.epoch}"
+            err.print(f"{head}  {facts(mean)}  {parts(mean)}", highlight=False, soft_wrap=True)
 
     def on_skipped(self, step: int, skipped: int) -> None:
         """Say that a step was not finite."""
@@ -85,3 +130,29 @@ class TrainView(LiveBar):
         self._progress.console.print(
             f"epoch {epoch}: {values}{' (best)' if is_best else ''}", highlight=False
         )
+
+
+def describe(start: Start) -> str:
+    """What is trained, on what, and from where it goes on."""
+    percent = 100 * start.trained / start.parameters
+    share = f"{percent:.2g}" if percent < 1 else f"{percent:.1f}"
+    ranks = f", {start.ranks} ranks" if start.ranks > 1 else ""
+    precision = "fp32" if start.precision == "32-true" else start.precision.removesuffix("-mixed")
+    resumed = f"; going on after step {start.done:,} of {start.total:,}" if start.done else ""
+    return (
+        f"training {start.trained:,} of {start.parameters:,} parameters ({share} %) "
+        f"on {start.device}{ranks}, {precision}{resumed}"
+    )
+
+
+def facts(step: Step) -> str:
+    """Loss, learning rate, speed, waiting and memory of a step."""
+    return (
+        f"loss {step.terms['total']:.4f}  lr {step.lr:.1e}  {step.samples_per_s:,.1f} samples/s  "
+        f"waits for data {step.data_wait:.0%}  {step.memory / 1e9:.1f} GB"
+    )
+
+
+def parts(step: Step) -> str:
+    """The loss terms of a step."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in step.terms.items() if name != "total")

@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from mmidd import __version__
-from mmidd.cli import audit, caption, data, demo, detector, models, shard, sources
+from mmidd.cli import audit, caption, data, demo, detector, models, runs, shard, sources, train
 from mmidd.cli.console import err
 from mmidd.errors import MmiddError
 
@@ -28,12 +28,13 @@ app = typer.Typer(
 )
 app.add_typer(sources.app, name="sources")
 app.add_typer(models.app, name="models")
+app.add_typer(runs.app, name="runs")
 app.command()(data.ingest)
 app.command()(audit.audit)
 app.command()(caption.caption)
 app.command()(data.simulate)
 app.command()(shard.shard)
-app.command()(detector.train)
+app.command()(train.train)
 app.command("eval")(detector.evaluate)
 app.command()(detector.detect)
 app.command()(data.status)

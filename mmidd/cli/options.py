@@ -12,7 +12,7 @@ Workspace = Annotated[
     typer.Option("--workspace", "-w", envvar="MMIDD_WORKSPACE", help="Folder of all results [./mmidd-data]."),
 ]
 Data = Annotated[
-    str | None, typer.Option("--data", help="Folder or URL of shards, as s3://... [the workspace's].")
+    str | None, typer.Option("--data", help="Folder of shards or URL, as s3://... (default: workspace's).")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 Engine = Annotated[

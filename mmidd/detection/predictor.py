@@ -54,7 +54,7 @@ class Predictor:
         Raises:
             UsageError: the folder is no finished run.
         """
-        from mmidd.training.checkpoint import load_run
+        from mmidd.training.trained import load_run
 
         return cls(load_run(run_dir, device), load_threshold(run_dir))
 

@@ -91,7 +91,7 @@ def evaluate(
     """
     from mmidd.evaluation.report import write_report  # draws with matplotlib
     from mmidd.shards.dataset import ShardDataset, read_rows
-    from mmidd.training.checkpoint import load_run
+    from mmidd.training.trained import load_run
 
     reported = ShardDataset(shards, split)
     run = load_run(run_dir, device)

@@ -43,7 +43,7 @@ _PACKAGES = (
     "dlib-bin",
     "opencv-python-headless",
 )
-_NOT_CURVES = {"event", "step", "epoch", "lr", "samples_per_s", "skipped"}
+_NOT_CURVES = {"event", "step", "epoch", "lr", "samples_per_s", "data_wait", "memory", "skipped"}
 
 Figures = list[tuple[str, Markup]]
 

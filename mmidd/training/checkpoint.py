@@ -1,108 +1,85 @@
-"""What a run leaves on disk, written under a temporary name and renamed.
+"""States of a run to resume from, and the files of its folder.
 
-A run folder holds `config.yaml` (resolved), `spec.json` (preprocessing of the crops),
-`weights.safetensors` (trained tensors of the best epoch), `state/last.pt` (all that resuming
-needs) and the logs. No pickle is loaded: the state is read with `weights_only`.
+A run folder holds `config.yaml` (resolved), `spec.json` (preprocessing of the crops), `weights.safetensors`
+(the best epoch, see trained.py), `epochs/` (the best ones, where more are kept), `state/` (all that resuming
+needs) and the logs. Every file is written under a temporary name and renamed. No pickle is loaded: states
+are read with `weights_only`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from mmidd.errors import StorageError, UsageError
+from mmidd.errors import UsageError
+from mmidd.files import renamed, write_errors
 from mmidd.shards.stream import Stream
 from mmidd.spec import PreprocessSpec
 from mmidd.training.config import TrainConfig, dump_config, load_config
-from mmidd.training.tasks import build_task
-from mmidd.training.tasks.base import Scores, Task
+from mmidd.training.ema import Average
+from mmidd.training.parallel import load_whole_state, shared_like, whole, whole_state
+from mmidd.training.tasks.base import Task
+from mmidd.training.trained import load_trained, trained_state
 
 CONFIG = "config.yaml"
 SPEC = "spec.json"
-WEIGHTS = "weights.safetensors"
-STATE = "state/last.pt"
+STATES = "state"
 
 
 @dataclass
 class Progress:
-    """Where a run stands; `epoch` counts those validated, `unusable` counts samples."""
+    """Where a run stands; `epoch` counts those validated, `unusable` counts samples.
+
+    `best` has the kept epochs, the best first: what they are compared by, and their number.
+    """
 
     step: int = 0
     epoch: int = 0
     bad_in_a_row: int = 0
     skipped: int = 0
     unusable: int = 0
-    best: tuple[float, float] = (-1.0, -1.0)
-    best_epoch: int = -1
+    best: list[tuple[float, float, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Run:
-    """A trained detector: its task, configuration and the preprocessing it expects."""
+class State:
+    """All that changes while a run goes on. Randomness is none of it: it is a function of the step."""
 
     task: Task[Any]
-    spec: PreprocessSpec
-    config: TrainConfig
-    method: str
+    optimiser: torch.optim.Optimizer
+    average: Average | None
+    stream: Stream[Any]
+    progress: Progress
 
-    def score(self, crops: Sequence[NDArray[np.uint8]]) -> Scores:
-        """Scores of RGB crops (H, W, 3) made as `spec` says; resized and normalised here."""
-        return self.task.score(self.task.prepare(crops))
+    def whole(self) -> dict[str, Any]:
+        """As plain values and whole tensors; all ranks must ask for it together."""
+        values = self.average.values if self.average else {}
+        return {
+            "trained": trained_state(self.task),
+            "optimiser": whole_state(self.optimiser),
+            "average": {name: whole(tensor) for name, tensor in values.items()},
+            "stream": self.stream.state_dict(),
+            "progress": asdict(self.progress),
+        }
 
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on where `whole` was asked for, on any number of ranks.
 
-def load_run(run_dir: Path, device: str = "cpu") -> Run:
-    """The best weights of a run, ready to score.
-
-    Raises:
-        UsageError: the folder is no run, is unfinished, or does not fit this version.
-    """
-    config = load_config(run_dir / CONFIG)
-    weights = run_dir / WEIGHTS
-    if not weights.is_file():
-        raise UsageError(f"{run_dir} has no {WEIGHTS} yet; finish an epoch with `mmidd train --resume`")
-    task = build_task(config)
-    try:
-        spec = PreprocessSpec.model_validate_json((run_dir / SPEC).read_bytes())
-        load_trained(task, load_file(weights))
-    except (OSError, ValidationError, SafetensorError) as error:
-        raise UsageError(f"{run_dir} is damaged ({type(error).__name__}); train it again") from error
-    return Run(task.to(device).eval(), spec, config, config.model_dump()["method"])
-
-
-def trained_state(task: Task[Any]) -> dict[str, Tensor]:
-    """The trained tensors by name; everything else comes from the backbone's weights."""
-    return {name: tensor.detach().contiguous() for name, tensor in task.learned().items()}
-
-
-def load_trained(task: Task[Any], tensors: dict[str, Tensor]) -> None:
-    """Put trained tensors back; names and shapes must be exactly the task's.
-
-    Raises:
-        UsageError: they are not.
-    """
-    own = task.learned()
-    if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in tensors.items()}:
-        odd = sorted(own.keys() ^ tensors.keys())[:1] or ["a tensor's shape"]
-        raise UsageError(f"the weights do not fit the configuration ({odd[0]}); train the run again")
-    with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(tensors[name])
-
-
-def save_weights(run_dir: Path, task: Task[Any]) -> None:
-    """Write the trained tensors as the run's weights."""
-    tensors = {name: tensor.cpu() for name, tensor in trained_state(task).items()}
-    _replace(run_dir / WEIGHTS, lambda path: save_file(tensors, path))
+        Raises:
+            UsageError: that was another task, or its stream was over other data.
+        """
+        load_trained(self.task, state["trained"])
+        load_whole_state(self.optimiser, state["optimiser"])
+        if self.average:
+            for name, value in self.average.values.items():
+                value.copy_(shared_like(state["average"][name], value))
+        self.stream.load_state_dict(state["stream"])
+        for name, value in state["progress"].items():
+            setattr(self.progress, name, value)
 
 
 def start_run(run_dir: Path, config: TrainConfig, spec: PreprocessSpec) -> None:
@@ -110,69 +87,56 @@ def start_run(run_dir: Path, config: TrainConfig, spec: PreprocessSpec) -> None:
 
     Raises:
         UsageError: it already holds a run.
+        StorageError: it cannot be written.
     """
     if (run_dir / CONFIG).exists():
         raise UsageError(f"{run_dir} already holds a run; pass --resume to go on or another --name")
-    (run_dir / "state").mkdir(parents=True, exist_ok=True)
-    _replace(run_dir / SPEC, lambda path: path.write_text(spec.model_dump_json(indent=2) + "\n"))
-    _replace(run_dir / CONFIG, lambda path: path.write_text(dump_config(config)))
+    texts = {SPEC: spec.model_dump_json(indent=2) + "\n", CONFIG: dump_config(config)}
+    with write_errors(run_dir, "free space, or choose another --workspace"):
+        run_dir.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            with renamed(run_dir, name) as partial:
+                partial.write_text(text, encoding="utf-8")
 
 
-def save_state(
-    run_dir: Path,
-    task: Task[Any],
-    optimiser: torch.optim.Optimizer,
-    progress: Progress,
-    stream: Stream[Any],
-    fingerprint: str,
-) -> None:
-    """Write everything that resuming needs. Randomness needs nothing: it is a function of the step."""
-    state = {
-        "stream": stream.state_dict(),
-        "trained": trained_state(task),
-        "optimiser": optimiser.state_dict(),
-        "progress": asdict(progress),
-        "data": fingerprint,
-    }
-    _replace(run_dir / STATE, lambda path: torch.save(state, path))
+def save_state(run_dir: Path, state: Mapping[str, Any], keep: int) -> None:
+    """Write what `State.whole` gave; of those written before, the latest stay, `keep` in all."""
+    folder, step = run_dir / STATES, state["progress"]["step"]
+    with write_errors(folder, "free space and resume"):
+        folder.mkdir(exist_ok=True)
+        with renamed(folder, f"step-{step:08d}.pt") as partial:
+            torch.save(dict(state), partial)
+        for old in _states(run_dir)[:-keep]:
+            old.unlink()
 
 
-def load_state(
-    run_dir: Path,
-    config: TrainConfig,
-    task: Task[Any],
-    optimiser: torch.optim.Optimizer,
-    stream: Stream[Any],
-    fingerprint: str,
-) -> Progress:
-    """Put a saved state back and say where it stands; a run without a state starts over.
+def read_state(run_dir: Path, config: TrainConfig, data: str) -> dict[str, Any] | None:
+    """The latest state of a run; none if it has none yet.
+
+    Args:
+        run_dir: of the run.
+        config: that it is to go on with.
+        data: fingerprint of the data that it is to go on with.
 
     Raises:
-        UsageError: no run there, or it was made with another configuration or other data.
+        UsageError: no run there, a damaged state, or it was made with another configuration or other data.
     """
-    saved = load_config(run_dir / CONFIG)
-    if saved != config:
+    if load_config(run_dir / CONFIG) != config:
         raise UsageError(
             f"{run_dir} was trained with another configuration; resume without --set and --preset"
         )
-    if not (run_dir / STATE).is_file():
-        return Progress()
-    state = torch.load(run_dir / STATE, map_location="cpu", weights_only=True)
-    if state["data"] != fingerprint:
-        raise UsageError(f"{run_dir} was trained on other data; start a new run with another --name")
-    load_trained(task, state["trained"])
-    optimiser.load_state_dict(state["optimiser"])
-    stream.load_state_dict(state["stream"])
-    return Progress(**{**state["progress"], "best": tuple(state["progress"]["best"])})
-
-
-def _replace(target: Path, write: Callable[[Path], object]) -> None:
-    partial = target.with_name(target.name + ".partial")
+    if not (states := _states(run_dir)):
+        return None
     try:
-        write(partial)
-        partial.replace(target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StorageError(
-            f"cannot write {target}: {error.strerror or error}; free space and resume"
+        state: dict[str, Any] = torch.load(states[-1], map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UsageError(
+            f"{states[-1]} is damaged ({type(error).__name__}); delete it, then resume from an earlier state"
         ) from error
+    if state["data"] != data:
+        raise UsageError(f"{run_dir} was trained on other data; start a new run with another --name")
+    return state
+
+
+def _states(run_dir: Path) -> list[Path]:
+    return sorted((run_dir / STATES).glob("step-*.pt"))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from mmidd.training.augment.device import apply_batch
 from mmidd.training.config import TrainConfig
 from mmidd.training.online import OnlineSamples
 from mmidd.training.prepare import About, AsItIs, Augmented
+from mmidd.training.ranks import Ranks
 from mmidd.training.samples import Samples
 
 NO_CAPTIONS = "the method needs captions, and the shards lack them; run `mmidd caption`, then `mmidd shard`"
@@ -94,6 +97,32 @@ class Batch:
         fields = {name: value[part] for name, value in vars(self).items() if name != "unusable"}
         return Batch(**fields, unusable=self.unusable)
 
+    def split(self, count: int) -> list[Batch]:
+        """So many parts, as equal as can be.
+
+        Raises:
+            DataError: it has fewer samples than that.
+        """
+        if count > len(self):
+            raise DataError("unusable_batch", f"{len(self)} samples cannot make {count} micro-batches")
+        cuts = [len(self) * number // count for number in range(count + 1)]
+        return [self[start:stop] for start, stop in itertools.pairwise(cuts)]
+
+    def without_images(self) -> Batch:
+        """What the losses read of a batch."""
+        return replace(self, images=self.images.new_empty((len(self), 0)), changes=())
+
+    @staticmethod
+    def joined(batches: Sequence[Batch]) -> Batch:
+        """Batches behind each other."""
+        if len(batches) == 1:
+            return batches[0]
+        whole: dict[str, Any] = {}
+        for name, first in vars(batches[0]).items():
+            parts = [getattr(batch, name) for batch in batches]
+            whole[name] = torch.cat(parts) if isinstance(first, Tensor) else tuple(itertools.chain(*parts))
+        return Batch(**whole)
+
     def to(self, device: torch.device) -> Batch:
         """The batch with its tensors on a device."""
         return replace(
@@ -125,10 +154,12 @@ def train_stream(
     )
 
 
-def eval_batches(samples: Samples, size: int, batch: int) -> Iterator[Batch]:
-    """Batches of unchanged samples in their own order."""
-    indices = np.arange(len(samples), dtype=np.int32)
-    steps = enumerate(indices[start : start + batch] for start in range(0, len(samples), batch))
+def eval_batches(samples: Samples, size: int, batch: int, ranks: Ranks | None = None) -> Iterator[Batch]:
+    """A rank's batches of unchanged samples, in their own order; every rank has as many."""
+    ranks = ranks or Ranks()
+    largest = -(-len(samples) // ranks.count)
+    share = np.array_split(np.arange(len(samples), dtype=np.int32), ranks.count)[ranks.rank]
+    steps = enumerate(np.array_split(share, -(-largest // batch)))
     return map(as_batch, Loader(AsItIs(samples, size), batch).batches(0, steps))
 
 

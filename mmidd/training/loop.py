@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+import resource
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -14,15 +16,23 @@ from lightning_fabric import Fabric
 from mmidd.engine.signals import stop_signals
 from mmidd.errors import MmiddError
 from mmidd.training.accumulate import accumulate
-from mmidd.training.checkpoint import Progress, load_state, save_state, save_weights
+from mmidd.training.best import Best
+from mmidd.training.checkpoint import Progress, State, read_state, save_state
 from mmidd.training.config import TrainConfig
 from mmidd.training.data import Batch, TrainingData, as_batch, train_stream
-from mmidd.training.report import Log, Reporter, Step
+from mmidd.training.ema import Average
+from mmidd.training.log import Log
+from mmidd.training.optimiser import build_optimiser, clip_gradient, uphill
+from mmidd.training.parallel import place
+from mmidd.training.ranks import Ranks
+from mmidd.training.record import Record
+from mmidd.training.report import Reporter, Start, Step
 from mmidd.training.schedule import lr_factor
 from mmidd.training.tasks.base import Features, LossTerms, Task
+from mmidd.training.trained import trained_state
 from mmidd.training.validate import validate
 
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,139 +60,181 @@ class TrainResult:
 
 
 class Loop:
-    """One run of one task on one device."""
+    """One run of one task, on this process's device.
+
+    Args:
+        task: with its initial weights.
+        data: what it learns from, and is validated on.
+        config: of the run.
+        run_dir: its folder, see `checkpoint.start_run`.
+        reporter: live view; the first rank's alone is used.
+        fabric: see `parallel.open_fabric`.
+
+    Raises:
+        UsageError: see `parallel.place` and `Stream`.
+    """
 
     def __init__(
-        self, task: Task[Any], data: TrainingData, config: TrainConfig, run_dir: Path, reporter: Reporter
+        self,
+        task: Task[Any],
+        data: TrainingData,
+        config: TrainConfig,
+        run_dir: Path,
+        reporter: Reporter,
+        fabric: Fabric,
     ) -> None:
-        self.config, self.data, self.run_dir, self.reporter = config, data, run_dir, reporter
-        self.fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)
-        self.task = self.fabric.to_device(task)
+        self.task, self.data, self.config, self.run_dir = task, data, config, run_dir
+        self.reporter, self.fabric = reporter, fabric
+        self.ranks = Ranks(fabric.global_rank, fabric.world_size)
+        place(task, config, fabric)
         groups = task.groups()
         self.top_lrs = [group.lr for group in groups]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": group.parameters, "lr": group.lr} for group in groups],
-            betas=config.optim.betas,
-            weight_decay=config.optim.weight_decay,
-        )
-        self.stream = train_stream(data, config, task.size)
+        self.optimiser = build_optimiser(groups, config.optim)
+        self.average = Average(task.learned(), config.optim.ema) if config.optim.ema else None
+        self.stream = train_stream(data, config, task.size, self.ranks.rank, self.ranks.count)
         self.per_epoch = self.stream.planned.steps
         self.total = min(self.per_epoch * config.epochs, config.max_steps or self.per_epoch * config.epochs)
         self.progress = Progress()
+        self.best = Best(run_dir, config, self.progress)
 
     def run(self, resume: bool) -> TrainResult:
         """Train to the end or to a signal.
 
         Raises:
+            UsageError: see `checkpoint.read_state`.
             MmiddError: too many steps in a row were not finite.
         """
-        if resume:
-            self.progress = load_state(
-                self.run_dir, self.config, self.task, self.optimiser, self.stream, self.data.fingerprint()
-            )
-        trained = sum(p.numel() for p in self.task.trainable().values())
-        everything = sum(p.numel() for p in self.task.parameters())
-        device = str(self.fabric.device)
-        self.reporter.on_start(self.total, self.progress.step, trained, everything, device)
-        self.log = Log(self.run_dir)
-        if self.data.left_out:
-            self.reporter.on_unusable(self.data.left_out, "reals without landmarks to blend along")
-        try:
-            with self.stream, stop_signals() as stopped:
-                while self.progress.step < self.total and not stopped:
-                    self._epoch(stopped)
-        finally:
-            self.log.close()
-        return self._result(interrupted=self.progress.step < self.total)
+        state = read_state(self.run_dir, self.config, self.data.fingerprint()) if resume else None
+        if state:
+            self._state().load(state)
+        with self.stream, self._record() as self.record, stop_signals() as stopped:
+            self.record.start(self._start())
+            self.record.left_out(self.data.left_out, "reals without landmarks to blend along")
+            if not self.total and not self.progress.epoch:
+                self._end_epoch()
+            while self.progress.step < self.total and not self._epoch(stopped):
+                pass
+        return self._result()
 
-    def _epoch(self, stopped: list[int]) -> None:
+    def _epoch(self, stopped: list[int]) -> bool:
+        """Train to the end of the epoch, or of the run; says whether a signal came before."""
         progress, self.clock = self.progress, time.perf_counter()
-        for loaded in self.stream:
-            self._step(as_batch(loaded))
+        for loaded, waited in _timed(self.stream):
+            self._step(as_batch(loaded), waited)
             if progress.step == self.total:
                 break
-            if stopped:
+            if any(self.ranks.gather(bool(stopped))):
                 self._save()
-                return
+                return True
             if progress.step % self.config.keep.every == 0:
                 self._save()
-        self._validate()
-        progress.epoch += 1
-        self._save()
+        self._end_epoch()
+        return False
 
-    def _step(self, batch: Batch) -> None:
-        progress, config = self.progress, self.config
-        for why in batch.unusable:
-            self._leave_out(why)
-        factor = lr_factor(progress.step, self.total, self.per_epoch, config.optim)
-        for group, top in zip(self.optimiser.param_groups, self.top_lrs, strict=True):
+    def _step(self, batch: Batch, waited: float) -> None:
+        progress, optim = self.progress, self.config.optim
+        told = self.ranks.gather((len(batch), batch.unusable))
+        self._leave_out([why for _, unusable in told for why in unusable])
+        factor = lr_factor(progress.step, self.total, self.per_epoch, optim)
+        for group, top in zip(self.optimiser.param_groups, self.top_lrs, strict=False):
             group["lr"] = top * factor
         self.task.train()
-        self.optimiser.zero_grad()
-        terms = accumulate(
-            self.task,
-            self._encode,
-            batch.to(self.fabric.device).rendered(self.task.size),
-            config.micro_batch,
-            seed=config.seed * 1_000_003 + progress.step * 4099,
-            backward=self.fabric.backward,
-        )
-        good = bool(terms.total.isfinite()) and self._gradient_is_finite()
+        batch = batch.to(self.fabric.device).rendered(self.task.size)
+        terms, good = self._gradient(batch)
+        if good and optim.sam:
+            with uphill(self.task.trainable().values(), optim.sam):
+                _, good = self._gradient(batch)
         if good:
             self.optimiser.step()
         progress.step += 1
-        self._report(terms, good, factor * self.top_lrs[0], len(batch))
+        if good and self.average:
+            self.average.update(progress.step)
+        self._tell(terms, good, factor * self.top_lrs[0], sum(count for count, _ in told), waited)
 
-    def _leave_out(self, why: str) -> None:
-        self.progress.unusable += 1
-        self.reporter.on_unusable(1, why)
-        self.log.write_unusable(self.progress.step, why)
+    def _gradient(self, batch: Batch) -> tuple[LossTerms, bool]:
+        """The gradient of the global batch in the parameters; its loss, and whether both are finite."""
+        self.optimiser.zero_grad()
+        seed = self.config.seed * 1_000_003 + self.progress.step * 4099
+        micro_batch, backward = self.config.micro_batch, self.fabric.backward
+        terms = accumulate(self.task, self._encode, batch, micro_batch, seed, backward, self.ranks)
+        if not terms.total.isfinite():
+            return terms, False
+        trained = list(self.task.trainable().values())
+        self.ranks.average(trained)
+        return terms, bool(clip_gradient(trained, self.config.optim.clip_norm).isfinite())
 
     def _encode(self, batch: Batch) -> Features:
         with self.fabric.autocast():
             features: Features = self.task(batch)
         return features
 
-    def _gradient_is_finite(self) -> bool:
-        limit = self.config.optim.clip_norm or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(list(self.task.trainable().values()), limit)
-        return bool(norm.isfinite())
-
-    def _report(self, terms: LossTerms, good: bool, lr: float, samples: int) -> None:
+    def _tell(self, terms: LossTerms, good: bool, lr: float, samples: int, waited: float) -> None:
         progress, values = self.progress, terms.values()
         now = time.perf_counter()
-        speed, self.clock = samples / (now - self.clock), now
+        took, self.clock = now - self.clock, now
         if good:
             progress.bad_in_a_row = 0
-            self.reporter.on_step(Step(progress.step, self.total, progress.epoch, values, lr, speed, 0.0, 0))
-            self.log.write("train", progress.step, {**values, "lr": lr, "samples_per_s": speed})
+            rates = {"samples_per_s": samples / took, "data_wait": min(waited / took, 1.0)}
+            step, epoch = progress.step, progress.epoch
+            self.record.step(Step(step, self.total, epoch, values, lr, **rates, memory=self._memory()))
             return
         progress.bad_in_a_row += 1
         progress.skipped += 1
-        self.reporter.on_skipped(progress.step, progress.skipped)
-        self.log.write("skipped", progress.step, {"skipped": progress.skipped})
+        self.record.skipped(progress.step, progress.skipped)
         if progress.bad_in_a_row >= self.config.max_bad_steps:
             raise MmiddError(
                 f"{progress.bad_in_a_row} steps in a row gave no finite loss or gradient; "
                 "lower it with --set optim.lr and start a new run"
             )
 
-    def _validate(self) -> None:
-        progress = self.progress
-        metrics = validate(self.task, self.data.val, self.config.micro_batch, self._leave_out)
-        key = (metrics["video_auc"], metrics["frame_auc"])
-        is_best = key > progress.best
-        if is_best:
-            progress.best, progress.best_epoch = key, progress.epoch
-            save_weights(self.run_dir, self.task)
-        self.reporter.on_validation(progress.epoch, metrics, is_best)
-        self.log.write("val", progress.step, metrics)
+    def _end_epoch(self) -> None:
+        progress, config = self.progress, self.config
+        with self.average.in_place() if self.average else nullcontext():
+            metrics = validate(
+                self.task, self.data.val, config.validation, config.micro_batch, self._leave_out, self.ranks
+            )
+            tensors = trained_state(self.task)
+        is_best = self.best.offer(metrics, tensors, write=self.ranks.rank == 0)
+        self.record.validation(progress.step, progress.epoch, metrics, is_best)
+        progress.epoch += 1
+        self._save()
+
+    def _leave_out(self, reasons: list[str]) -> None:
+        self.progress.unusable += len(reasons)
+        self.record.unusable(self.progress.step, reasons)
+
+    def _state(self) -> State:
+        return State(self.task, self.optimiser, self.average, self.stream, self.progress)
 
     def _save(self) -> None:
-        fingerprint = self.data.fingerprint()
-        save_state(self.run_dir, self.task, self.optimiser, self.progress, self.stream, fingerprint)
+        state = {**self._state().whole(), "data": self.data.fingerprint()}
+        if self.ranks.rank == 0:
+            save_state(self.run_dir, state, self.config.keep.states)
+        self.ranks.wait()
 
-    def _result(self, interrupted: bool) -> TrainResult:
+    def _record(self) -> Record:
+        if self.ranks.rank:
+            return Record(None, None)
+        return Record(self.reporter, Log(self.run_dir, self.progress.step, self.config.wandb))
+
+    def _start(self) -> Start:
+        return Start(
+            total=self.total,
+            done=self.progress.step,
+            trained=sum(p.numel() for p in self.task.trainable().values()),
+            parameters=sum(p.numel() for p in self.task.parameters()),
+            device=str(self.fabric.device),
+            ranks=self.ranks.count,
+            precision=self.config.precision,
+        )
+
+    def _memory(self) -> int:
+        """Bytes: the device's peak, or that of this process where a CPU trains."""
+        if self.fabric.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.fabric.device)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def _result(self) -> TrainResult:
         progress = self.progress
         return TrainResult(
             run_dir=self.run_dir,
@@ -190,7 +242,19 @@ class Loop:
             total_steps=self.total,
             skipped=progress.skipped,
             unusable=progress.unusable,
-            best_epoch=progress.best_epoch,
-            video_auc=progress.best[0] if progress.best_epoch >= 0 else float("nan"),
-            interrupted=interrupted,
+            best_epoch=self.best.epoch,
+            video_auc=self.best.video_auc,
+            interrupted=progress.step < self.total,
         )
+
+
+def _timed(items: Iterable[T]) -> Iterator[tuple[T, float]]:
+    """Each item with the seconds that were waited for it."""
+    iterator = iter(items)
+    while True:
+        asked = time.perf_counter()
+        try:
+            item = next(iterator)
+        except StopIteration:
+            return
+        yield item, time.perf_counter() - asked

@@ -1,15 +1,32 @@
-"""Where training reports to: the caller's live view, and the run's own logs."""
+"""What training tells its caller, for a live view."""
 
 from __future__ import annotations
 
-import json
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Protocol
 
-from mmidd.errors import StorageError
+
+@dataclass(frozen=True)
+class Start:
+    """What begins, or goes on.
+
+    Attributes:
+        total: steps of the run, of which `done` were done before.
+        trained: weights that learn, of `parameters`.
+        device: of the first rank, as `cuda:0`.
+        ranks: processes that train together.
+        precision: as the configuration names it.
+    """
+
+    total: int
+    done: int
+    trained: int
+    parameters: int
+    device: str
+    ranks: int
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -38,10 +55,10 @@ class Step:
 
 
 class Reporter(Protocol):
-    """The caller's view of a run; every method may do nothing."""
+    """The caller's view of a run, told on the first rank alone; every method may do nothing."""
 
-    def on_start(self, total_steps: int, first_step: int, trained: int, parameters: int, device: str) -> None:
-        """A run starts at `first_step`; `trained` of `parameters` weights learn, on `device`."""
+    def on_start(self, start: Start) -> None:
+        """A run starts, or goes on."""
 
     def on_step(self, step: Step) -> None:
         """A step is done."""
@@ -59,7 +76,7 @@ class Reporter(Protocol):
 class SilentReporter:
     """Reports nothing."""
 
-    def on_start(self, total_steps: int, first_step: int, trained: int, parameters: int, device: str) -> None:
+    def on_start(self, start: Start) -> None:
         """Do nothing."""
 
     def on_step(self, step: Step) -> None:
@@ -75,37 +92,15 @@ class SilentReporter:
         """Do nothing."""
 
 
-class Log:
-    """`metrics.jsonl` and TensorBoard events of a run."""
-
-    def __init__(self, run_dir: Path) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tensorboard's own imports warn
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(run_dir / "tensorboard"))
-        self._file = (run_dir / "metrics.jsonl").open("a", encoding="utf-8")
-
-    def write(self, event: str, step: int, values: Mapping[str, float]) -> None:
-        """One line and one point per value; `event` is the prefix, such as train or val."""
-        self._line({"event": event, "step": step, **values})
-        for name, value in values.items():
-            self._board.add_scalar(f"{event}/{name}", value, step)
-
-    def write_unusable(self, step: int, why: str) -> None:
-        """One line for a sample that was left out."""
-        self._line({"event": "unusable", "step": step, "why": why})
-
-    def _line(self, content: Mapping[str, object]) -> None:
-        try:
-            self._file.write(json.dumps(content) + "\n")
-            self._file.flush()
-        except OSError as error:
-            raise StorageError(
-                f"cannot write {self._file.name}: {error.strerror}; free space and resume"
-            ) from error
-
-    def close(self) -> None:
-        """Close both logs."""
-        self._file.close()
-        self._board.close()
+def mean_step(steps: Sequence[Step]) -> Step:
+    """The last of some steps with their mean terms, speed over all their time, and largest memory."""
+    seconds = [1 / step.samples_per_s for step in steps]
+    waited = sum(step.data_wait * time for step, time in zip(steps, seconds, strict=True))
+    last = steps[-1]
+    return replace(
+        last,
+        terms={name: fmean(step.terms[name] for step in steps) for name in last.terms},
+        samples_per_s=len(steps) / sum(seconds),
+        data_wait=waited / sum(seconds),
+        memory=max(step.memory for step in steps),
+    )

@@ -10,6 +10,7 @@ from mmidd.training.checkpoint import start_run
 from mmidd.training.config import TrainConfig
 from mmidd.training.data import open_data
 from mmidd.training.loop import Loop, TrainResult
+from mmidd.training.parallel import open_fabric
 from mmidd.training.report import Reporter
 from mmidd.training.tasks import build_task
 
@@ -19,6 +20,8 @@ def train(
 ) -> TrainResult:
     """Train to the end, or to SIGTERM or Ctrl-C, after which `resume` goes on exactly there.
 
+    Under `torchrun` every process calls this alike, and all train one run together.
+
     Args:
         config: resolved configuration; its class is the method.
         shards: folder with train and val shards, a path or URL; test shards are never opened.
@@ -27,12 +30,15 @@ def train(
         resume: go on with the run in `run_dir`.
 
     Raises:
-        UsageError: see `TrainingData`, `load_clip`, `start_run` and `load_state`.
+        UsageError: see `TrainingData`, `load_clip`, `start_run`, `read_state` and `Loop`.
     """
+    fabric = open_fabric(config)
     data = open_data(shards, config)
     task = build_task(config)
     if task.needs_captions:
         data.require_captions()
-    if not resume:
+    loop = Loop(task, data, config, run_dir, reporter, fabric)
+    if not resume and fabric.global_rank == 0:
         start_run(run_dir, config, ShardIndex.load(open_folder(shards)).spec)
-    return Loop(task, data, config, run_dir, reporter).run(resume)
+    fabric.barrier()
+    return loop.run(resume)

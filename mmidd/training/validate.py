@@ -4,36 +4,68 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from mmidd.evaluation.protocol import Aggregation
+from mmidd.training.config import Validation
 from mmidd.training.data import eval_batches
+from mmidd.training.ranks import Ranks
 from mmidd.training.samples import Samples
 from mmidd.training.tasks.base import Task
 
+_RULES: dict[Aggregation, Callable[[list[float]], Any]] = {
+    Aggregation.MEAN: np.mean,
+    Aggregation.MEDIAN: np.median,
+    Aggregation.MAX: np.max,
+}
+
+
+class _Frame(NamedTuple):
+    video: str
+    label: int
+    score: float
+
 
 def validate(
-    task: Task[Any], samples: Samples, batch: int, on_unusable: Callable[[str], None]
+    task: Task[Any],
+    samples: Samples,
+    protocol: Validation,
+    batch: int,
+    on_unusable: Callable[[list[str]], None],
+    ranks: Ranks | None = None,
 ) -> dict[str, float]:
-    """`video_auc` (mean P(fake) over a video's frames) and `frame_auc`, both in [0, 1].
+    """`video_auc`, with a video's frames aggregated as the protocol says, and `frame_auc`, both in [0, 1].
 
-    `on_unusable` is told why, for every sample that is left out.
+    Ranks share the samples, and all get the same values. `on_unusable` is told why, of every sample that is
+    left out.
     """
-    scores: list[float] = []
-    labels: list[int] = []
-    videos: dict[str, list[int]] = defaultdict(list)
-    for part in eval_batches(samples, task.size, batch):
-        for why in part.unusable:
-            on_unusable(why)
-        for video, label, score in zip(part.video_id, part.label, task.score(part.images).fake, strict=True):
-            videos[video].append(len(scores))
-            labels.append(int(label))
-            scores.append(float(score))
-    of_videos = [float(np.mean([scores[i] for i in frames])) for frames in videos.values()]
-    video_labels = [labels[frames[0]] for frames in videos.values()]
+    ranks = ranks or Ranks()
+    mine: list[_Frame] = []
+    unusable: list[str] = []
+    for part in eval_batches(samples, task.size, batch, ranks):
+        unusable += part.unusable
+        scores = task.score(part.images).fake.tolist()
+        mine += map(_Frame, part.video_id, part.label.tolist(), scores)
+    on_unusable([why for theirs in ranks.gather(unusable) for why in theirs])
+    frames = [frame for theirs in ranks.gather(mine) for frame in theirs]
     return {
-        "video_auc": float(roc_auc_score(video_labels, of_videos)),
-        "frame_auc": float(roc_auc_score(labels, scores)),
+        "video_auc": _auc(_videos(frames, protocol.aggregation)),
+        "frame_auc": _auc(frames),
     }
+
+
+def _videos(frames: list[_Frame], rule: Aggregation) -> list[_Frame]:
+    videos: dict[str, list[_Frame]] = defaultdict(list)
+    for frame in frames:
+        videos[frame.video].append(frame)
+    return [
+        _Frame(video, of[0].label, float(_RULES[rule]([frame.score for frame in of])))
+        for video, of in videos.items()
+    ]
+
+
+def _auc(items: list[_Frame]) -> float:
+    return float(roc_auc_score([item.label for item in items], [item.score for item in items]))

@@ -22,9 +22,10 @@ from mmidd.preprocess.crop import encode_image
 from mmidd.schema import SAMPLES, Split
 from mmidd.shards.writer import write_shards
 from mmidd.spec import PreprocessSpec
-from mmidd.training.checkpoint import save_weights, start_run
+from mmidd.training.checkpoint import start_run
 from mmidd.training.config import apply_overrides, load_preset
 from mmidd.training.tasks import build_task
+from mmidd.training.trained import WEIGHTS, save_weights, trained_state
 from tests.evaluation.evaluation_world import SPEC, FakeSamples
 from tests.shards.shard_world import Kept
 
@@ -72,7 +73,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     config = apply_overrides(load_preset("sd2", "tiny"), [SHAPE, "adapter_width=16", "clam_heads=2"])
     run = root / "runs" / "fresh"
     start_run(run, config, SPEC)
-    save_weights(run, build_task(config))
+    save_weights(run / WEIGHTS, config, SPEC, trained_state(build_task(config)))
     return World(run, shards, evaluate(run, shards, replicates=20))
 
 

@@ -56,7 +56,7 @@ def test_overrides_change_nested_values_and_leave_the_original() -> None:
         ("optim.lr", "has no '='"),
         ("optim.lr=fast", "optim.lr: "),
         ("optim.lr=-1", "optim.lr: "),
-        ("epochs=0", "epochs: "),
+        ("epochs=-1", "epochs: "),
         ("micro_batch=8", "normalises over the batch"),
         ("trainable=lora", "layernorm"),
         ("backbone.name=ViT-B-16", "backbone: "),

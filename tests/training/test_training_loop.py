@@ -14,17 +14,22 @@ import torch
 
 from mmidd.errors import MmiddError, StorageError, UsageError
 from mmidd.spec import PreprocessSpec
-from mmidd.training import checkpoint
-from mmidd.training.checkpoint import load_run, start_run, trained_state
-from mmidd.training.config import Optim, TrainConfig
+from mmidd.training import trained
+from mmidd.training.checkpoint import start_run
+from mmidd.training.config import Optim, TrainConfig, Validation
 from mmidd.training.data import Batch, TrainingData
 from mmidd.training.loop import Loop, TrainResult
+from mmidd.training.parallel import open_fabric
 from mmidd.training.report import SilentReporter, Step
 from mmidd.training.schedule import lr_factor
 from mmidd.training.tasks import build_task
 from mmidd.training.tasks.base import Features, Group, LossTerms, Task
+from mmidd.training.trained import WEIGHTS, load_run, load_trained, save_weights, trained_state
 from mmidd.training.validate import validate
 from tests.training.training_world import memory_data, small_config
+
+
+SPEC = PreprocessSpec.model_validate({"margin": 1.5})
 
 
 class Recorder(SilentReporter):
@@ -55,8 +60,9 @@ def fit(
 ) -> tuple[TrainResult, Task[Any]]:
     task = task or build_task(config)
     if not resume:
-        start_run(run_dir, config, PreprocessSpec.model_validate({"margin": 1.5}))
-    return Loop(task, data or memory_data(), config, run_dir, reporter or Recorder()).run(resume), task
+        start_run(run_dir, config, SPEC)
+    fabric, data = open_fabric(config), data or memory_data()
+    return Loop(task, data, config, run_dir, reporter or Recorder(), fabric).run(resume), task
 
 
 def log_of(run_dir: Path) -> list[dict[str, Any]]:
@@ -65,6 +71,10 @@ def log_of(run_dir: Path) -> list[dict[str, Any]]:
 
 def losses_of(run_dir: Path) -> list[float]:
     return [line["total"] for line in log_of(run_dir) if line["event"] == "train"]
+
+
+def no_reasons(reasons: list[str]) -> None:
+    assert reasons == []
 
 
 def stop_at(step: int, number: int) -> Recorder:
@@ -137,7 +147,7 @@ def test_the_best_epoch_is_what_is_kept_and_loaded(tmp_path: Path) -> None:
     assert (result.best_epoch, result.video_auc) == (best, metrics["video_auc"])
     assert metrics["video_auc"] == max(m["video_auc"] for _, m, _ in recorder.validations)
     run = load_run(tmp_path)
-    assert validate(run.task, data.val, 8, pytest.fail) == pytest.approx(metrics)
+    assert validate(run.task, data.val, Validation(), 8, no_reasons) == pytest.approx(metrics)
     assert (run.method, run.spec.margin) == ("lnclip", 1.5)
     crops = [np.zeros((60, 60, 3), np.uint8), np.full((256, 200, 3), 90, np.uint8)]
     assert run.score(crops).fake.shape == (2,)
@@ -149,7 +159,7 @@ def test_video_auc_is_that_of_the_mean_over_frames() -> None:
     frames = task.score(task.prepare([data.val[i].image for i in range(len(data.val))])).fake
     means, labels = frames.reshape(-1, 2).mean(axis=1), np.array([n % 5 > 0 for n in range(10)])
     wins = [(f > r) + 0.5 * (f == r) for f in means[labels] for r in means[~labels]]
-    assert validate(task, data.val, 3, pytest.fail)["video_auc"] == pytest.approx(np.mean(wins))
+    assert validate(task, data.val, Validation(), 3, no_reasons)["video_auc"] == pytest.approx(np.mean(wins))
 
 
 class Broken(Task[TrainConfig]):
@@ -212,22 +222,22 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     fit(small_config("lnclip", "epochs=1"), tmp_path)
     other = build_task(small_config("sd2"))
     with pytest.raises(UsageError, match="do not fit"):
-        checkpoint.load_trained(other, trained_state(load_run(tmp_path).task))
+        load_trained(other, trained_state(load_run(tmp_path).task))
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, task = fit(small_config("lnclip", "epochs=1"), tmp_path)
-    before = (tmp_path / "weights.safetensors").read_bytes()
+    config = small_config("lnclip", "epochs=1")
+    _, task = fit(config, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
-    def full(tensors: object, path: Path) -> None:
+    def full(tensors: object, path: Path, about: object) -> None:
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(StorageError, match="No space left"):
-        checkpoint.save_weights(tmp_path, task)
-    assert (tmp_path / "weights.safetensors").read_bytes() == before
-    assert not list(tmp_path.glob("*.partial"))
+    monkeypatch.setattr(trained, "save_file", full)
+    with pytest.raises(StorageError, match="disk is full"):
+        save_weights(tmp_path / WEIGHTS, config, SPEC, trained_state(task))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_saved_weights_are_only_what_was_trained(tmp_path: Path) -> None:

@@ -17,10 +17,13 @@ from mmidd.preprocess.blend.recipe import RecipeName
 from mmidd.preprocess.blend.render import finished
 from mmidd.preprocess.simulate import simulate_sample
 from mmidd.schema import Split
+from mmidd.spec import PreprocessSpec
+from mmidd.training.checkpoint import start_run
 from mmidd.training.config import TrainConfig, apply_overrides, load_preset
 from mmidd.training.data import Batch, TrainingData
 from mmidd.training.loop import Loop
 from mmidd.training.online import OnlineSamples
+from mmidd.training.parallel import open_fabric
 from mmidd.training.report import SilentReporter
 from mmidd.training.tasks import build_task
 from tests.preprocess_blend.faces import picture
@@ -154,8 +157,10 @@ class Noticing(SilentReporter):
 def test_what_cannot_be_blended_is_skipped_counted_and_logged(tmp_path: Path) -> None:
     data = TrainingData(online(bare=1, damaged=1), OnlineSamples(faces(Split.VAL, 3), ("sbi",), 0))
     settings, reporter = config("epochs=2"), Noticing()
-    (tmp_path / "state").mkdir()
-    result = Loop(build_task(settings), data, settings, tmp_path, reporter).run(resume=False)
+    start_run(tmp_path, settings, PreprocessSpec())
+    result = Loop(build_task(settings), data, settings, tmp_path, reporter, open_fabric(settings)).run(
+        resume=False
+    )
     assert result.unusable == 4, "a twin and a forgery in each of two epochs"
     assert reporter.unusable[0] == (1, "reals without landmarks to blend along")
     assert [count for count, _ in reporter.unusable[1:]] == [1] * 4
@@ -167,8 +172,10 @@ def test_what_cannot_be_blended_is_skipped_counted_and_logged(tmp_path: Path) ->
 def test_what_validation_leaves_out_is_counted_too(tmp_path: Path) -> None:
     data = TrainingData(online(), OnlineSamples(faces(Split.VAL, 3, damaged=1), ("sbi",), 0))
     settings, reporter = config("epochs=1"), Noticing()
-    (tmp_path / "state").mkdir()
-    result = Loop(build_task(settings), data, settings, tmp_path, reporter).run(resume=False)
+    start_run(tmp_path, settings, PreprocessSpec())
+    result = Loop(build_task(settings), data, settings, tmp_path, reporter, open_fabric(settings)).run(
+        resume=False
+    )
     assert result.unusable == len(reporter.unusable) == 2
 
 

@@ -14,9 +14,9 @@ from mmidd.errors import UsageError
 from mmidd.schema import SAMPLES
 from mmidd.shards.writer import write_shards
 from mmidd.spec import PreprocessSpec
-from mmidd.training.checkpoint import load_run
 from mmidd.training.report import SilentReporter
 from mmidd.training.train import train
+from mmidd.training.trained import load_run
 from tests.shards.shard_world import Kept
 from tests.training.training_world import small_config
 

@@ -9,8 +9,17 @@ from __future__ import annotations
 from mmidd.training.config.backbone import Backbone, ClipShape, TextShape, VisionShape
 from mmidd.training.config.base import Keep, Optim, TrainConfig, Validation
 from mmidd.training.config.baselines import ClassifierConfig, ZeroshotConfig
-from mmidd.training.config.files import METHODS, apply_overrides, dump_config, load_config, load_preset
+from mmidd.training.config.files import (
+    METHODS,
+    dump_config,
+    load_config,
+    load_own,
+    load_preset,
+    preset_names,
+    read_config,
+)
 from mmidd.training.config.methods import LnclipConfig, Lora, Sd2Config
+from mmidd.training.config.overrides import apply_overrides
 
 __all__ = [
     "METHODS",
@@ -30,5 +39,8 @@ __all__ = [
     "apply_overrides",
     "dump_config",
     "load_config",
+    "load_own",
     "load_preset",
+    "read_config",
+    "preset_names",
 ]

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Channels = tuple[float, float, float]
+
+
+def _positive(std: Channels) -> Channels:
+    if min(std) <= 0:
+        raise ValueError(f"a standard deviation is above 0, not {min(std)}")
+    return std
 
 
 class Frozen(BaseModel):
@@ -50,6 +58,9 @@ class Backbone(Frozen):
         name: as the library spells it; open_clip also takes `hf-hub:OWNER/NAME`, transformers a folder.
         weights: a tag of the library, a checkpoint file or folder, or `random`.
         image_size: side in pixels of what the encoder sees; none is its own.
+        mean: of the normalisation, per channel, of images in [0, 1]; none is the encoder's own.
+        std: likewise.
+        batch_norm: a named encoder normalises over the batch, as most CNNs do; checked when it is built.
         shape: in place of a name; its weights are random where no file is given.
     """
 
@@ -57,6 +68,9 @@ class Backbone(Frozen):
     name: str | None = None
     weights: str | None = None
     image_size: int | None = Field(default=None, ge=16)
+    mean: Channels | None = None
+    std: Annotated[Channels, AfterValidator(_positive)] | None = None
+    batch_norm: bool = False
     shape: ClipShape | None = None
 
     @model_validator(mode="after")

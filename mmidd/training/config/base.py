@@ -15,12 +15,14 @@ from mmidd.training.ranges import Augment
 
 
 class Optim(Frozen):
-    """The optimiser, with linear warm-up and cosine decay to `min_lr`, per cycle of `cycle_epochs` epochs.
+    """The optimiser, with linear warm-up and decay to `min_lr`, per cycle of `cycle_epochs` epochs.
 
     Attributes:
         name: `sgd` takes the first of `betas` as its momentum.
         new_lr: rate of randomly initialised modules; none means `lr`.
         warmup: share of a cycle.
+        hold: share of a cycle after which the decay begins; until then the rate stays at its top.
+        decay: its form.
         warm_cycles: which cycles warm up; the others start at the top.
         cycle_epochs: none means that the run is one cycle.
         clip_norm: largest norm of the gradient of all weights.
@@ -35,6 +37,8 @@ class Optim(Frozen):
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = Field(default=0.0, ge=0)
     warmup: float = Field(default=0.03, ge=0, lt=1)
+    hold: float = Field(default=0.0, ge=0, lt=1)
+    decay: Literal["cosine", "linear"] = "cosine"
     warm_cycles: Literal["all", "first"] = "all"
     cycle_epochs: int | None = Field(default=None, ge=1)
     clip_norm: float | None = Field(default=None, gt=0)
@@ -92,7 +96,7 @@ class TrainConfig(Frozen):
     online: tuple[RecipeName, ...] = ()
     batch: int = Field(ge=2)
     micro_batch: int = Field(ge=1)
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=0)
     max_steps: int | None = Field(default=None, ge=1)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     gradient_checkpointing: bool = False
@@ -108,7 +112,8 @@ class TrainConfig(Frozen):
     @property
     def normalises_over_the_batch(self) -> bool:
         """Whether the encoder has batch normalisation, so that a batch must pass it at once."""
-        return self.backbone.shape is not None and self.backbone.shape.stem == "conv"
+        shape = self.backbone.shape
+        return self.backbone.batch_norm or (shape is not None and shape.stem == "conv")
 
     @model_validator(mode="after")
     def _whole_batch(self) -> Self:

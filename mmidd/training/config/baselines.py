@@ -28,6 +28,7 @@ class ClassifierConfig(TrainConfig):
 
 
 class ZeroshotConfig(TrainConfig):
-    """Frozen CLIP and the five plain class sentences of sd2; nothing is trained."""
+    """Frozen CLIP and the five plain class sentences of sd2; nothing is trained, so there are no epochs."""
 
     method: Literal["zeroshot"] = "zeroshot"
+    epochs: Literal[0] = 0

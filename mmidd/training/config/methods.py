@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mmidd.training.config.backbone import Frozen
 from mmidd.training.config.base import TrainConfig
@@ -16,7 +16,8 @@ class LnclipConfig(TrainConfig):
     Attributes:
         variant: `lnclip-df` adds spherical interpolations between features of one class, `gend` does not.
         trainable: `layernorm` is the method, `all` for a random encoder, `none` leaves the head alone.
-        normalise: whether features are brought to the unit sphere.
+        normalise: whether features are brought to the unit sphere, where alignment, uniformity and
+            interpolation live; without it they are off.
         alignment: weight of the loss that pulls a class together.
         uniformity: weight of the loss that spreads features.
         slerp_mode: of `lnclip-df`: `expand` adds interpolations until there are `slerp_k` times as many
@@ -34,6 +35,12 @@ class LnclipConfig(TrainConfig):
     slerp_mode: Literal["expand", "replace"] = "expand"
     slerp_k: int = Field(default=8, ge=1)
     head_gain: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _sphere(self) -> Self:
+        if not self.normalise and (self.variant != "gend" or self.alignment or self.uniformity):
+            raise ValueError("without normalise set variant to gend, alignment and uniformity to 0")
+        return self
 
 
 class Lora(Frozen):

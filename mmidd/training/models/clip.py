@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import open_clip
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from mmidd.errors import UsageError
 from mmidd.training.config import Backbone, ClipShape, Lora
 from mmidd.training.models.stem import StemVision
+from mmidd.training.models.weights import PRETRAINED, RANDOM, nearest, obtainable, put, read_tensors, seeded
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -56,21 +58,40 @@ def load_clip(backbone: Backbone, seed: int) -> nn.Module:
     """The CLIP model of a configuration, float32, in evaluation mode, attention split.
 
     Raises:
-        UsageError: unknown name, or weights that are neither a reachable tag nor a file.
+        UsageError: unknown name, or weights that cannot be had or do not fit; says what to pass.
     """
-    if backbone.shape is not None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = build_clip(backbone.shape)
-    else:
-        try:
-            model = open_clip.create_model(backbone.name, pretrained=backbone.weights)
-        except (RuntimeError, OSError, ValueError) as error:
-            raise UsageError(
-                f"cannot load {backbone.name} with weights {backbone.weights!r} ({_first_line(error)}); "
-                "pass a local checkpoint: --set backbone.weights=/path/to/open_clip_model.safetensors"
-            ) from error
-    return split_attention(model).eval()
+    if backbone.shape is None:
+        return split_attention(_named(backbone, seed)).eval()
+    with seeded(seed):
+        model = split_attention(build_clip(backbone.shape)).eval()
+    if backbone.weights not in (None, RANDOM):
+        path = Path(backbone.weights)
+        put(model, read_tensors(path), path)
+    return model
+
+
+def _named(backbone: Backbone, seed: int) -> nn.Module:
+    """A model that open_clip knows, or one of the hub or a folder in open_clip's layout."""
+    name, weights = cast(str, backbone.name), cast(str, backbone.weights)
+    elsewhere = name.startswith(("hf-hub:", "local-dir:"))
+    if not elsewhere and name.replace("/", "-") not in open_clip.list_models():
+        raise UsageError(
+            f"open_clip has no model {name!r}; the nearest is {nearest(name, open_clip.list_models())!r}"
+        )
+    if elsewhere and weights not in (PRETRAINED, RANDOM):
+        raise UsageError(f"{name} has weights of its own; --set backbone.weights={PRETRAINED} or {RANDOM}")
+    advice = "pass a local checkpoint: --set backbone.weights=/path/to/open_clip_model.safetensors"
+    with obtainable(f"{name} with weights {weights!r}", advice), seeded(seed):
+        model: nn.Module = open_clip.create_model(
+            name,
+            pretrained=None if elsewhere or weights == RANDOM else weights,
+            load_weights=weights != RANDOM,
+            require_pretrained=weights != RANDOM,
+            pretrained_text=False,
+            force_image_size=backbone.image_size,
+            device=torch.get_default_device(),
+        )
+    return model
 
 
 def build_clip(shape: ClipShape) -> nn.Module:
@@ -124,7 +145,3 @@ def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
         layer.weight.copy_(weight)
         layer.bias.copy_(bias)
     return layer
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]

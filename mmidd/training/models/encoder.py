@@ -6,14 +6,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
+from mmidd.errors import UsageError
 from mmidd.training.config import Backbone
 from mmidd.training.models.clip import MEAN, STD, load_clip
 
+Channels = tuple[float, float, float]
+
 
 class Encoder(nn.Module, ABC):
-    """Normalised images (B, 3, S, S) to features (B, width): the class token after the last norm.
+    """Normalised images (B, 3, S, S) to features (B, width).
+
+    A transformer gives its class token after the last norm, or what its own attention pooling
+    makes of all tokens; a CNN gives the mean of its last map.
 
     Attributes:
         width: of a feature.
@@ -24,8 +31,8 @@ class Encoder(nn.Module, ABC):
 
     width: int
     size: int
-    mean: tuple[float, float, float] = MEAN
-    std: tuple[float, float, float] = STD
+    mean: Channels = MEAN
+    std: Channels = STD
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
@@ -45,6 +52,8 @@ class ClipVision(Encoder):
         self.tower.proj = None
         self.width = self.tower.ln_post.normalized_shape[0]
         self.size = int(self.tower.image_size[0])
+        self.mean = tuple(getattr(self.tower, "image_mean", MEAN))
+        self.std = tuple(getattr(self.tower, "image_std", STD))
 
     def forward(self, images: Tensor) -> Tensor:
         """The class token after the last LayerNorm."""
@@ -60,6 +69,28 @@ def vision_encoder(backbone: Backbone, seed: int) -> Encoder:
     """The vision encoder of a configuration, float32, in evaluation mode.
 
     Raises:
-        UsageError: see `load_clip`.
+        UsageError: unknown name, or weights that cannot be had; says what to pass.
     """
-    return ClipVision(load_clip(backbone, seed))
+    encoder = _load(backbone, seed)
+    encoder.mean, encoder.std = backbone.mean or encoder.mean, backbone.std or encoder.std
+    return encoder
+
+
+def _load(backbone: Backbone, seed: int) -> Encoder:
+    match backbone.library:
+        case "timm":
+            from mmidd.training.models.timm_encoder import load_timm
+
+            return load_timm(backbone, seed)
+        case "transformers":
+            from mmidd.training.models.transformers_encoder import load_transformers
+
+            return load_transformers(backbone, seed)
+        case "open_clip":
+            clip: Any = load_clip(backbone, seed)
+            if not isinstance(clip.visual, VisionTransformer) or clip.visual.pool_type != "tok":
+                raise UsageError(
+                    f"{backbone.name} has no vision transformer with a class token in open_clip; "
+                    "set backbone.library to timm and backbone.name to timm's name of it"
+                )
+            return ClipVision(clip)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from mmidd.training.config import LnclipConfig, Sd2Config, TrainConfig
+from mmidd.training.config import ClassifierConfig, LnclipConfig, Sd2Config, TrainConfig, ZeroshotConfig
 from mmidd.training.tasks.base import Task
+from mmidd.training.tasks.classifier import Classifier
 from mmidd.training.tasks.lnclip import Lnclip
 from mmidd.training.tasks.sd2 import Sd2
+from mmidd.training.tasks.zeroshot import Zeroshot
 
 
 def build_task(config: TrainConfig) -> Task:  # type: ignore[type-arg]
@@ -15,5 +17,9 @@ def build_task(config: TrainConfig) -> Task:  # type: ignore[type-arg]
             return Lnclip(config)
         case Sd2Config():
             return Sd2(config)
+        case ClassifierConfig():
+            return Classifier(config)
+        case ZeroshotConfig():
+            return Zeroshot(config)
         case _:
             raise TypeError(f"no task for {type(config).__name__}")

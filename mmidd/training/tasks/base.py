@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmidd.training.augment import resize
 from mmidd.training.config import TrainConfig
@@ -121,7 +122,7 @@ class Task(nn.Module, ABC, Generic[ConfigT]):
         statistics = {
             f"{prefix}.{name}": buffer
             for prefix, module in self.named_modules()
-            if isinstance(module, nn.BatchNorm2d)
+            if isinstance(module, _BatchNorm)
             for name, buffer in module.named_buffers()
         }
         return {**self.trainable(), **statistics}

@@ -1,0 +1,111 @@
+"""A trained detector as one file: what was trained, and all that applying it needs beside the backbone.
+
+`weights.safetensors` holds the trained tensors alone, such as LoRA's or the LayerNorms', under the task's
+names; everything else comes from the backbone's own weights. The file's header has the configuration, with
+the class sentences, the preprocessing of the crops and how the weights did in validation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mmidd.errors import UsageError
+from mmidd.files import renamed, write_errors
+from mmidd.spec import PreprocessSpec
+from mmidd.training.config import TrainConfig, read_config
+from mmidd.training.parallel import shared_like, whole
+from mmidd.training.tasks import build_task
+from mmidd.training.tasks.base import Scores, Task
+
+WEIGHTS = "weights.safetensors"
+_HEADER = "mmidd"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained detector: its task, configuration and the preprocessing it expects."""
+
+    task: Task[Any]
+    spec: PreprocessSpec
+    config: TrainConfig
+    method: str
+
+    def score(self, crops: Sequence[NDArray[np.uint8]]) -> Scores:
+        """Scores of RGB crops (H, W, 3) made as `spec` says; resized and normalised here."""
+        return self.task.score(self.task.prepare(crops))
+
+
+def load_run(path: Path, device: str = "cpu") -> Run:
+    """The best weights of a run folder, or the weights of a file, ready to score.
+
+    Raises:
+        UsageError: no weights there, or they do not fit this version.
+    """
+    weights = path / WEIGHTS if path.is_dir() else path
+    if not weights.is_file():
+        raise UsageError(f"{path} has no {WEIGHTS} yet; finish an epoch with `mmidd train --resume`")
+    try:
+        with safe_open(weights, "pt") as file:
+            header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        spec = PreprocessSpec.model_validate(header.get("spec"))
+    except (OSError, ValueError, ValidationError, SafetensorError) as error:
+        raise UsageError(f"{weights} is damaged ({type(error).__name__}); train it again") from error
+    config = read_config(header["config"], str(weights))
+    task = build_task(config)
+    load_trained(task, tensors)
+    return Run(task.to(device).eval(), spec, config, config.model_dump()["method"])
+
+
+def save_weights(
+    path: Path,
+    config: TrainConfig,
+    spec: PreprocessSpec,
+    tensors: Mapping[str, Tensor],
+    validation: Mapping[str, float] | None = None,
+) -> None:
+    """Write trained tensors with all that applying them needs.
+
+    Raises:
+        StorageError: it cannot be written; a file that was there stays.
+    """
+    about = {
+        "config": config.model_dump(mode="json"),
+        "spec": spec.model_dump(mode="json"),
+        "validation": dict(validation or {}),
+    }
+    on_cpu = {name: tensor.cpu() for name, tensor in tensors.items()}
+    with write_errors(path, "free space and resume"), renamed(path.parent, path.name) as partial:
+        save_file(on_cpu, partial, {_HEADER: json.dumps(about)})
+
+
+def trained_state(task: Task[Any]) -> dict[str, Tensor]:
+    """The trained tensors by name; ranks that hold a share each must ask together."""
+    return {name: whole(tensor.detach()).contiguous() for name, tensor in task.learned().items()}
+
+
+def load_trained(task: Task[Any], tensors: Mapping[str, Tensor]) -> None:
+    """Put trained tensors back; names and shapes must be exactly the task's.
+
+    Raises:
+        UsageError: they are not.
+    """
+    own = task.learned()
+    if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in tensors.items()}:
+        odd = sorted(own.keys() ^ tensors.keys())[:1] or ["a tensor's shape"]
+        raise UsageError(f"the weights do not fit the configuration ({odd[0]}); train the run again")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(shared_like(tensors[name], tensor))
