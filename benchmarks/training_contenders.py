@@ -15,12 +15,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.training_loops import batches_of, plain, with_lightning
+from benchmarks.training_loops import batches_of, in_memory, plain, with_lightning
 from benchmarks.training_reference import reference
 from benchmarks.training_turns import Job, Turns
 from benchmarks.training_world import memory_batch
@@ -79,7 +78,7 @@ def ours_from_memory(config: TrainConfig, job: Job, turns: Turns) -> None:
             }
         )
         while True:
-            loop._step(batch, 0.0, stop=False)
+            loop._step(batch, 0.0)
             turns.step(0.0)
 
 
@@ -88,9 +87,8 @@ def theirs(config: TrainConfig, job: Job, turns: Turns, who: str, source: str) -
     device = torch.device("cuda" if job.cuda else "cpu")
     task = build_task(config)
     model, size = reference(task).to(device), task.size
-    batch = memory_batch(job.batch, size)
-    tokens = model.tokens(batch)
-    loss = first_loss(model, lambda draws: model(batch.to(device), model.moved(tokens), draws))
+    item = {name: x.to(device) for name, x in in_memory(job.batch, size, model.context).items()}
+    loss = first_loss(model, lambda draws: model(item, draws))
     if config.gradient_checkpointing:
         model.checkpoint()
     if config.compile:

@@ -29,6 +29,7 @@ from mmidd.training.config import LnclipConfig, Sd2Config, TrainConfig
 from mmidd.training.data import Batch
 from mmidd.training.tasks import build_task
 
+
 @dataclass(frozen=True)
 class Tower:
     """A transformer: `tokens` of a sample, and how wide and deep it is."""
@@ -67,7 +68,7 @@ def of_step(task: Any, config: TrainConfig, images: int, texts: int) -> int:
             return images * (_patches(tower) + _vision(tower).step())
         case Sd2Config():
             clip, rank = task.clip, config.lora.rank
-            width, shared = clip.visual.proj.shape
+            shared = int(clip.text_projection.shape[1])
             image = _patches(clip.visual) + _vision(clip.visual).step(rank) + _clam(config, clip.visual)
             text = Tower.of(clip.transformer.resblocks, clip.context_length)
             projection = 2 * 2 * text.width * shared
@@ -82,13 +83,13 @@ def _vision(tower: Any) -> Tower:
 
 def _patches(tower: Any) -> int:
     """The convolution that embeds patches: forward alone."""
-    return 2 * (tower.positional_embedding.shape[0] - 1) * tower.conv1.weight.numel()
+    return 2 * int(tower.positional_embedding.shape[0] - 1) * int(tower.conv1.weight.numel())
 
 
 def _clam(config: Sd2Config, tower: Any) -> int:
     """Attention over layers and the adapter: all of it learns, and its input has a gradient."""
     layers = len(tower.transformer.resblocks)
-    width, shared = tower.proj.shape
+    width, shared = (int(side) for side in tower.proj.shape)
     attention = layers * 4 * width**2 + 2 * layers**2 * width
     adapter = 2 * width * config.adapter_width + config.adapter_width * shared
     residual = 2 * width * shared if config.adapter == "residual" else 0
@@ -106,7 +107,8 @@ def check(config: TrainConfig, batch: Batch) -> dict[str, int]:
     task = build_task(config).train()
     texts = len({*batch.face_caption, *batch.environment_caption} - {None})
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        torch.stack([feature.square().sum() for feature in task(batch).values()]).sum().backward()
+        loss = torch.stack([feature.square().sum() for feature in task(batch).values()]).sum()
+        torch.autograd.backward(loss)
     found = {"by hand": of_step(task, config, len(batch), texts), "torch": counter.get_total_flops()}
     assert found["by hand"] == found["torch"], found
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import lightning
@@ -13,14 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torchvision.transforms import InterpolationMode, v2
 
-from benchmarks.training_reference import Reference
+from benchmarks.training_reference import Item, Reference, tokenised
 from benchmarks.training_turns import Job, Turns
 from benchmarks.training_world import memory_batch
-from mmidd.schema import ForgeryType
+from mmidd.schema import ForgeryType, Label
 from mmidd.training.config import TrainConfig
-from mmidd.training.data import Batch
-
-Item = tuple[Batch, Tensor | None]
 
 
 def plain(model: Reference, config: TrainConfig, batches: Any, turns: Turns) -> None:
@@ -31,9 +28,9 @@ def plain(model: Reference, config: TrainConfig, batches: Any, turns: Turns) -> 
         clock = time.perf_counter()
         for item in batches:
             waited = time.perf_counter() - clock
-            batch, tokens = moved(item, device)
+            batch = {name: value.to(device, non_blocking=True) for name, value in item.items()}
             with torch.autocast(device.type, torch.bfloat16):
-                loss = model(batch, tokens, generator)
+                loss = model(batch, generator)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -53,15 +50,12 @@ class Module(lightning.LightningModule):
 
     def training_step(self, item: Item, _: int) -> Tensor:
         """The loss."""
-        return self.model(*item, self.generator)
+        loss: Tensor = self.model(item, self.generator)
+        return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW."""
         return adamw(self.model, self.config)
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, _: int) -> Any:
-        """Batches are of a class that Lightning does not know."""
-        return moved(batch, device)
 
     def on_train_batch_start(self, *_: Any) -> None:
         """The batch is there."""
@@ -95,27 +89,31 @@ def adamw(model: Reference, config: TrainConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(trained, lr=config.optim.lr, weight_decay=config.optim.weight_decay)
 
 
-def moved(item: Item, device: torch.device) -> Item:
-    """The batch and its tokens on a device."""
-    batch, tokens = item
-    return batch.to(device), None if tokens is None else tokens.to(device, non_blocking=True)
+def in_memory(count: int, size: int, context: int | None) -> Item:
+    """The batch in memory as tensors."""
+    batch = memory_batch(count, size)
+    item = {"images": batch.images, "label": batch.label, "type": batch.type}
+    if context:
+        columns = (batch.face_caption, batch.environment_caption)
+        texts = [tokenised([text or "" for text in column], context) for column in columns]
+        item["tokens"] = torch.stack(texts, dim=1)
+    return item
 
 
 def batches_of(job: Job, config: TrainConfig, model: Reference, size: int, source: str) -> Any:
     """What a loop reads."""
     if source == "memory":
         device = next(model.parameters()).device
-        batch = memory_batch(job.batch, size)
-        return DataLoader(Repeated(moved((batch, model.tokens(batch)), device)), batch_size=None)
+        item = in_memory(job.batch, size, model.context)
+        return DataLoader(Repeated({name: x.to(device) for name, x in item.items()}), batch_size=None)
     return DataLoader(
-        Files(job, config, model, size),
+        Files(job, config, model.context, size),
         batch_size=job.batch,
         shuffle=True,
         drop_last=True,
         num_workers=job.workers,
         persistent_workers=job.workers > 0,
         pin_memory=job.cuda,
-        collate_fn=collate,
     )
 
 
@@ -130,25 +128,28 @@ class Repeated(IterableDataset[Item]):
             yield self.item
 
 
-class Files(Dataset[dict[str, Any]]):
+class Files(Dataset[Item]):
     """Single JPEGs and a list of what they are."""
 
-    def __init__(self, job: Job, config: TrainConfig, model: Reference, size: int) -> None:
-        self.world, self.size, self.context = job.world, size, model.context
+    def __init__(self, job: Job, config: TrainConfig, context: int | None, size: int) -> None:
+        self.samples, self.folder, self.context = job.world.samples, job.world.root / "files", context
         self.change = changes(config, size)
 
     def __len__(self) -> int:
-        return len(self.world.samples)
+        return len(self.samples)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        sample = self.world.samples[index]
-        with Image.open(self.world.root / "files" / sample["file"]) as image:
+    def __getitem__(self, index: int) -> Item:
+        sample = self.samples[index]
+        with Image.open(self.folder / sample["file"]) as image:
             pixels = self.change(image.convert("RGB"))
-        return {**sample, "pixels": pixels, "index": index}
-
-
-def collate(samples: Sequence[dict[str, Any]]) -> Item:
-    raise NotImplementedError
+        item = {
+            "images": pixels.permute(1, 2, 0),
+            "label": torch.tensor(int(sample["label"] == Label.FAKE)),
+            "type": torch.tensor(ForgeryType(sample["type"]).index),
+        }
+        if self.context:
+            item["tokens"] = tokenised([sample["face"], sample["environment"]], self.context)
+        return item
 
 
 def changes(config: TrainConfig, size: int) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 
 from benchmarks.training_world import World
-from mmidd.training.config import Backbone, TrainConfig, apply_overrides, load_preset
+from mmidd.training.config import TrainConfig, apply_overrides, load_preset
 
 TINY = """backbone={shape: {embed_dim: 64, stem: patch,
   vision: {image_size: 64, patch_size: 8, width: 128, layers: 4, head_width: 32},
@@ -75,7 +75,7 @@ class Turns:
         self._warm = self._left = self._steps = 0
         self._waited = self._start = 0.0
 
-    def ready(self, **about: Any) -> None:
+    def ready(self, about: dict[str, Any]) -> None:
         """Everything is built; wait for the first turn."""
         self._answer(about)
 

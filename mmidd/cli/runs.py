@@ -10,6 +10,11 @@ import typer
 from mmidd.cli import options as opt
 from mmidd.cli.console import emit, open_workspace, say
 
+CROPS = (
+    "GenD's own are made by its RetinaFace at margin 1.3, aligned, at the size they have in the frame and "
+    "black beyond it; scores differ from the published ones by what yours differ"
+)
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Take in a detector that was trained elsewhere.\n\nExample: [b]mmidd runs import GenD_CLIP_L_14[/b]",
@@ -50,10 +55,6 @@ def import_run(
     if as_json:
         emit({"run": str(run_dir), "spec": spec.model_dump()})
         return
-    say(f"{run_dir}: crops by {spec.detector}, margin {spec.margin}, {spec.size} px, aligned: {spec.align}")
-    say(
-        "GenD's own crops are aligned at margin 1.3 by a RetinaFace of its own and keep the size they have in "
-        "the frame; scores differ a little from the published ones"
-        if crops == "gend"
-        else f"GenD was trained on aligned crops at margin 1.3; {SPEC.differences(spec) or 'these are such'}"
-    )
+    cut = f"{spec.detector}, margin {spec.margin}, {spec.size} px, {'' if spec.align else 'not '}aligned"
+    say(f"{run_dir}: its crops are made by {cut}")
+    say(CROPS)

@@ -26,8 +26,8 @@ _METHODS = (
     "docs/training.md says what each is."
 )
 _PRESETS = (
-    "paper, small or tiny (sd2 and lnclip also have paper-sbi and tiny-sbi), or a YAML file, such as that "
-    "of a run to repeat. Default: paper with a GPU, tiny without."
+    "paper, small or tiny (sd2 and lnclip also have paper-sbi and tiny-sbi, lnclip also gend), or a YAML "
+    "file, such as that of a run to repeat. Default: paper with a GPU, tiny without."
 )
 
 

@@ -101,6 +101,6 @@ def _name(method: str, preset: str) -> str:
 
 
 def _folder(runs: Path, name: str) -> Path:
-    if not name or Path(name).name != name:
+    if name in {"", ".."} or Path(name).name != name:
         raise UsageError(f"{name!r} cannot name a run; give --name one folder name, without a path")
     return runs / name

@@ -139,7 +139,7 @@ def _wandb_run(run_dir: Path, project: str) -> Any:
             settings=wandb.Settings(console="off"),
         )
     except wandb.Error as error:
-        why = " ".join(str(error).split())
+        why = " ".join(str(error).split()).rstrip(".")
         raise UsageError(
-            f"Weights & Biases: {why}; run `wandb login`, set WANDB_MODE=offline, or leave wandb out"
+            f"Weights & Biases: {why}; run `wandb login` or set WANDB_MODE=offline, and go on with --resume"
         ) from error

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -13,28 +14,38 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from mmidd.errors import UsageError
+from mmidd.spec import PreprocessSpec
 from mmidd.training.accumulate import accumulate
-from mmidd.training.config import METHODS, apply_overrides, load_preset
+from mmidd.training.checkpoint import start_run
+from mmidd.training.config import METHODS, TrainConfig, apply_overrides, load_preset
+from mmidd.training.loop import Loop
 from mmidd.training.models.clip import MEAN, STD, build_clip
 from mmidd.training.models.encoder import vision_encoder
 from mmidd.training.models.svd import SvdLinear
+from mmidd.training.parallel import open_fabric
+from mmidd.training.report import SilentReporter
 from mmidd.training.tasks import build_task
 from mmidd.training.tasks.base import Task
-from tests.training.training_world import random_batch, small_config
+from mmidd.training.trained import load_run
+from tests.training.training_world import memory_data, random_batch, small_config
 
 BASELINES = [name for name in METHODS if name not in ("sd2", "lnclip")]
 SHAPE = small_config("lnclip").backbone
 CNN = "{library: timm, name: test_efficientnet, weights: random, image_size: 32, batch_norm: true}"
 
 
-def small(method: str, *overrides: str) -> Task[Any]:
+def small(method: str, *overrides: str) -> TrainConfig:
     """A baseline on a very small encoder at 32 px."""
     config = load_preset(method, "tiny")
     backbone = CNN if config.backbone.library == "timm" else SHAPE.model_dump_json()
     fixed = [f"backbone={backbone}", "batch=10", "micro_batch=10"]
     if method == "effort":
         fixed.append("svd_rank=28")
-    return build_task(apply_overrides(config, [*fixed, *overrides]))
+    return apply_overrides(config, [*fixed, *overrides])
+
+
+def built(method: str, *overrides: str) -> Task[Any]:
+    return build_task(small(method, *overrides))
 
 
 @pytest.mark.parametrize("preset", ["paper", "small", "tiny"])
@@ -80,7 +91,7 @@ def test_paper_presets_normalise_as_their_sources() -> None:
 
 @pytest.mark.parametrize("method", ["clip-lora", "effort"])
 def test_training_starts_from_the_encoder_itself(method: str) -> None:
-    task = small(method).eval()
+    task = built(method).eval()
     plain = vision_encoder(task.config.backbone, task.config.seed)
     batch = random_batch(4, 32)
     with torch.no_grad():
@@ -89,7 +100,7 @@ def test_training_starts_from_the_encoder_itself(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["linear", "full", "clip-lora", "effort", "effnetb4"])
 def test_training_moves_what_is_trained_and_nothing_else(method: str) -> None:
-    task = small(method).train()
+    task = built(method).train()
     before = {name: p.detach().clone() for name, p in task.named_parameters()}
     grouped = [p for group in task.groups() for p in group.parameters]
     assert {id(p) for p in grouped} == {id(p) for p in task.trainable().values()}
@@ -104,7 +115,7 @@ def test_training_moves_what_is_trained_and_nothing_else(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["linear", "full", "clip-lora", "effort"])
 def test_micro_batches_give_the_gradient_of_the_whole_batch(method: str) -> None:
-    task, found = small(method).train(), []
+    task, found = built(method).train(), []
     for name, parameter in task.trainable().items():
         if "lora_B" in name:
             nn.init.normal_(parameter, std=0.1)
@@ -116,11 +127,22 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(method: str) -> None
         torch.testing.assert_close(found[1][name], gradient, atol=2e-5, rtol=2e-4, msg=name)
 
 
-@pytest.mark.parametrize("method", ["linear", "full", "clip-lora", "effort", "effnetb4", "sbi"])
+@pytest.mark.parametrize("method", ["linear", "clip-lora", "effort", "effnetb4"])
+def test_the_start_depends_on_the_seed_alone(method: str) -> None:
+    torch.manual_seed(1)
+    first = built(method).learned()
+    torch.manual_seed(2)
+    again, other = built(method).learned(), built(method, "seed=1").learned()
+    assert first.keys() == again.keys()
+    assert all(torch.equal(again[name], value) for name, value in first.items())
+    assert not torch.equal(other["head.weight"], first["head.weight"])
+
+
+@pytest.mark.parametrize("method", ["linear", "full", "clip-lora", "effort", "effnetb4"])
 def test_sixteen_crops_are_learned_by_heart(method: str) -> None:
     label = torch.arange(16) % 2
     batch = dataclasses.replace(random_batch(16, 32), label=label)
-    task = small(method).train()
+    task = built(method).train()
     optimiser = torch.optim.AdamW([p for group in task.groups() for p in group.parameters], lr=1e-2)
     for step in range(100):
         optimiser.zero_grad()
@@ -129,8 +151,25 @@ def test_sixteen_crops_are_learned_by_heart(method: str) -> None:
     assert roc_auc_score(label, task.eval().score(batch.images).fake) == 1
 
 
+@pytest.mark.parametrize(
+    ("method", "steps"),
+    [("linear", 2), ("clip-lora", 2), ("effort", 2), ("effnetb4", 2), ("sbi", 2), ("zeroshot", 0)],
+)
+def test_a_run_scores_alike_when_loaded(method: str, steps: int, tmp_path: Path) -> None:
+    config = small(method, "sampling={}", *(["epochs=1"] if steps else []))
+    task = build_task(config)
+    start_run(tmp_path, config, PreprocessSpec())
+    loop = Loop(task, memory_data(), config, tmp_path, SilentReporter(), open_fabric(config))
+    result, images = loop.run(resume=False), random_batch(4, 32).images
+    assert (result.steps, result.skipped, result.best_epoch) == (steps, 0, 0)
+    torch.rand(1)  # loading must not depend on what was drawn before
+    assert load_run(tmp_path).score(list(images.numpy())).fake == pytest.approx(
+        task.score(images).fake, abs=1e-6
+    )
+
+
 def test_a_frozen_encoder_keeps_its_batch_statistics() -> None:
-    task: Any = small("linear", "backbone.shape.stem=conv").train()
+    task: Any = built("linear", "backbone.shape.stem=conv").train()
     statistics = {name: value.clone() for name, value in task.encoder.named_buffers()}
     task(random_batch(10, 32))
     assert any("running_mean" in name for name in statistics)
@@ -151,7 +190,7 @@ def test_a_frozen_encoder_keeps_its_batch_statistics() -> None:
 )
 def test_what_cannot_be_tuned_is_one_clear_line(method: str, overrides: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        small(method, *overrides)
+        built(method, *overrides)
     assert "\n" not in str(caught.value)
 
 
@@ -186,7 +225,7 @@ def test_singular_triplets_get_the_gradient_of_the_explicit_product() -> None:
 
 
 def test_zeroshot_is_open_clip_asked_for_five_sentences() -> None:
-    task = small("zeroshot")
+    task = built("zeroshot")
     shape = task.config.backbone.shape
     torch.manual_seed(task.config.seed)
     clip: Any = build_clip(shape).eval()

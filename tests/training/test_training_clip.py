@@ -79,7 +79,7 @@ def test_lora_on_large_towers_has_the_published_sizes(
 ) -> None:
     model = split_attention(large_on_meta())
     with torch.device("meta"):
-        adapted = add_lora(model, Lora.model_validate({"rank": rank, "targets": targets}))
+        adapted = add_lora(model, Lora.model_validate({"rank": rank, "targets": targets}), seed=0)
     assert count(adapted, trained_only=True) == expected
 
 
@@ -122,7 +122,7 @@ def test_adapted_clip_starts_as_clip() -> None:
     model = load_clip(Backbone(shape=SHAPE), seed=0)
     images = torch.randn(2, 3, 32, 32)
     before = model.encode_image(images), encode_text(model, ["a face"])  # type: ignore[operator]
-    adapted = add_lora(model, Lora()).eval()
+    adapted = add_lora(model, Lora(), seed=0).eval()
     after = adapted.encode_image(images), encode_text(adapted, ["a face"])  # type: ignore[operator]
     torch.testing.assert_close(before, after)
 

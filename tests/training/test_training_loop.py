@@ -109,6 +109,16 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert logs[0] == logs[1]
 
 
+@pytest.mark.parametrize(("method", "setting"), [("lnclip", "variant=lnclip-df"), ("sd2", "trainable=lora")])
+def test_the_same_run_twice_gives_the_same_losses(method: str, setting: str, tmp_path: Path) -> None:
+    curves = []
+    for run in ("first", "second"):
+        torch.manual_seed(len(run))
+        fit(small_config(method, setting, "micro_batch=3"), tmp_path / run)
+        curves.append(losses_of(tmp_path / run))
+    assert curves[0] == curves[1]
+
+
 def test_batch_statistics_are_part_of_what_is_learned(tmp_path: Path) -> None:
     config = small_config("lnclip", "backbone.shape.stem=conv", "epochs=1")
     _, task = fit(config, tmp_path)

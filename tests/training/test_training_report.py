@@ -116,7 +116,7 @@ class StubWandb(SimpleNamespace):
 
     def init(self, **options: Any) -> StubWandb:
         if self.refuses:
-            raise _Refused("no API key\nconfigured")
+            raise _Refused("no API key\nconfigured.")
         self.runs.append(options)
         return self
 

@@ -61,6 +61,17 @@ def test_both_encodings_of_a_micro_batch_see_the_same_dropout() -> None:
 
 
 @pytest.mark.parametrize(("method", "overrides"), VARIANTS)
+def test_initial_weights_are_a_function_of_the_seed(method: str, overrides: list[str]) -> None:
+    torch.manual_seed(1)
+    first = build_task(small_config(method, *overrides))
+    torch.manual_seed(2)
+    again, other = (build_task(small_config(method, *overrides, f"seed={seed}")) for seed in (0, 1))
+    for name, parameter in first.named_parameters():
+        assert torch.equal(parameter, again.state_dict()[name]), name
+    assert any(not torch.equal(p, other.state_dict()[name]) for name, p in first.named_parameters())
+
+
+@pytest.mark.parametrize(("method", "overrides"), VARIANTS)
 def test_training_moves_what_is_trained_and_nothing_else(method: str, overrides: list[str]) -> None:
     task = build_task(small_config(method, *overrides)).train()
     before = {name: p.detach().clone() for name, p in task.named_parameters()}

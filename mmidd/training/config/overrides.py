@@ -34,10 +34,11 @@ def apply_overrides(config: TrainConfig, overrides: Sequence[str]) -> TrainConfi
 
 def _put(data: dict[str, Any], key: str, value: Any) -> None:
     *parents, leaf = key.split(".")
-    for parent in parents:
+    for depth, parent in enumerate(parents, 1):
         if data[parent] is None:
             data[parent] = {}
         data = data[parent]
         if not isinstance(data, dict):
-            raise UsageError(f"--set: {parent} is a list; set it as a whole, as in {parent}=[...]")
+            whole = ".".join(parents[:depth])
+            raise UsageError(f"--set {key}: {whole} is a list; set it as a whole, as in {whole}=[...]")
     data[leaf] = value

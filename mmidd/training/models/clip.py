@@ -115,7 +115,7 @@ def split_attention(model: nn.Module) -> nn.Module:
     return model
 
 
-def add_lora(model: nn.Module, lora: Lora) -> nn.Module:
+def add_lora(model: nn.Module, lora: Lora, seed: int) -> nn.Module:
     """Freeze the model and add LoRA to the named projections of both towers, in place."""
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -123,7 +123,9 @@ def add_lora(model: nn.Module, lora: Lora) -> nn.Module:
     config = LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets)
     )
-    adapted: nn.Module = inject_adapter_in_model(config, model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        adapted: nn.Module = inject_adapter_in_model(config, model)
     return adapted
 
 
@@ -140,8 +142,7 @@ def encode_text(model: Any, texts: list[str]) -> Tensor:
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], device=weight.device)
-    with torch.no_grad():
-        layer.weight.copy_(weight)
-        layer.bias.copy_(bias)
+    with torch.device("meta"):
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
+    layer.weight, layer.bias = (nn.Parameter(part.detach().clone()) for part in (weight, bias))
     return layer

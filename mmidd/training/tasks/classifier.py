@@ -77,14 +77,16 @@ def _tuned(encoder: Encoder, config: ClassifierConfig) -> Encoder:
             f"the encoder has {'no ' if declared else ''}batch normalisation; "
             f"--set backbone.batch_norm={str(not declared).lower()}"
         )
-    encoder.requires_grad_(config.tune == "all")
-    if config.tune == "lora":
-        try:
-            add_lora(encoder, config.lora)
-        except ValueError as error:
-            raise UsageError(
-                f"the encoder has none of lora.targets; take a CLIP of open_clip ({error})"
-            ) from error
-    elif config.tune == "svd":
-        add_svd(encoder, config.svd_rank)
+    match config.tune:
+        case "lora":
+            try:
+                add_lora(encoder, config.lora, config.seed)
+            except ValueError as error:
+                raise UsageError(
+                    f"the encoder has none of lora.targets; take a CLIP of open_clip ({error})"
+                ) from error
+        case "svd":
+            add_svd(encoder, config.svd_rank)
+        case "all" | "none":
+            encoder.requires_grad_(config.tune == "all")
     return encoder

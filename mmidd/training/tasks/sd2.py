@@ -33,7 +33,7 @@ class Sd2(Task[Sd2Config]):
         super().__init__(config, int(clip.visual.image_size[0]))
         self.clip = clip
         if config.trainable == "lora":
-            self.clip = add_lora(self.clip, config.lora)
+            self.clip = add_lora(self.clip, config.lora, config.seed)
         width, embed_dim = self.clip.visual.proj.shape
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from importlib import resources
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+from mmidd.cli import train as verb
+from mmidd.cli.main import app, main
+from mmidd.cli.which_run import default_preset, new_run
+from mmidd.errors import MmiddError
+from mmidd.training.config import METHODS, load_config, load_preset, preset_names
+from tests.cli.command import as_json, error_line, mmidd
+from tests.training.test_training_train import write_world
+from tests.training.training_world import SMALL
+
+QUICK = [part for setting in [*SMALL, "epochs=1"] for part in ("--set", setting)]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with shards and a finished run of lnclip without a preset."""
+    root = tmp_path_factory.mktemp("train") / "ws"
+    write_world(root.parent / "shards")
+    done = mmidd("train", "lnclip", *QUICK, "--data", root.parent / "shards", "-w", root)
+    assert done.returncode == 0, done.stderr
+    (root.parent / "said.txt").write_text(done.stdout)
+    return root
+
+
+def train(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return mmidd("train", *arguments, "--data", home.parent / "shards", "-w", home)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="takes another preset where there is a GPU")
+def test_without_a_gpu_the_preset_is_tiny_and_a_line_says_so(home: Path) -> None:
+    first, second, *_ = (home.parent / "said.txt").read_text().splitlines()
+    assert first.startswith("preset tiny, ")
+    assert "no GPU is visible" in first
+    assert "--preset paper" in first
+    assert re.fullmatch(r"training [\d,]+ of [\d,]+ parameters \(100.0 %\) on cpu, fp32", second)
+    assert load_config(home / "runs/lnclip-tiny/config.yaml").epochs == 1
+
+
+def test_with_a_gpu_the_preset_is_paper(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
+    assert default_preset("sd2", quiet=False) == "paper"
+    assert capsys.readouterr().out.startswith("preset paper, since there is a GPU (NVIDIA H200)")
+
+
+def test_a_run_is_repeated_from_its_own_file(home: Path) -> None:
+    file = home / "runs/lnclip-tiny/config.yaml"
+    assert "--name" in error_line(train(home, "lnclip", "--preset", file), 2), "its name is the default"
+    done = as_json(
+        "train", "lnclip", "--preset", file, "--name", "again", "--data", home.parent / "shards", "-w", home
+    )
+    assert done["preset"] == str(file)
+    one, other = (
+        (home / "runs" / name / "weights.safetensors").read_bytes() for name in ("lnclip-tiny", "again")
+    )
+    assert one == other
+
+
+def test_a_file_may_extend_a_preset_and_names_the_run(tmp_path: Path) -> None:
+    file = tmp_path / "wide.yaml"
+    file.write_text("extends: tiny\noptim: {lr: 0.5}\n")
+    run_dir, config = new_run(tmp_path, "sd2", str(file), None, ["epochs=3"])
+    tiny = load_preset("sd2", "tiny")
+    assert run_dir == tmp_path / "wide"
+    assert config == tiny.model_copy(update={"epochs": 3, "optim": tiny.optim.model_copy(update={"lr": 0.5})})
+
+
+FILES = {
+    "typo.yaml": "extends: tiny\noptim: {lrr: 1}\n",
+    "alone.yaml": "epochs: 2\n",
+    "base.yaml": "extends: tinny\n",
+    "broken.yaml": "epochs: [\n",
+    "empty.yaml": "",
+    "other.yaml": "method: sd2\nextends: tiny\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["lnclop"], "unknown method 'lnclop'; choose from sd2, lnclip"),
+        (["lnclip", "--preset", "huge"], "no preset 'huge'; choose from "),
+        (["lnclip", "--preset", "absent.yaml"], "there is no file"),
+        (["lnclip", "--preset", "typo.yaml"], "typo.yaml: no setting 'optim.lrr'; the nearest is 'optim.lr'"),
+        (["lnclip", "--preset", "alone.yaml"], "alone.yaml: backbone: Field required"),
+        (["lnclip", "--preset", "base.yaml"], "no preset 'tinny'"),
+        (["lnclip", "--preset", "broken.yaml"], "broken.yaml is not YAML"),
+        (["lnclip", "--preset", "empty.yaml"], "empty.yaml holds no settings"),
+        (["lnclip", "--preset", "other.yaml"], "mmidd train sd2"),
+        (["lnclip", "--preset", "tiny"], "go on with --resume, or give another --name"),
+        (["lnclip", "--preset", "tiny", "--name", "x", "--set", "epoch=1"], "nearest is 'epochs'"),
+        (["lnclip", "--preset", "tiny", "--name", "x", "--set", "epochs"], "has no '='"),
+        (
+            ["lnclip", "--preset", "tiny", "--name", "x", "--set", "sampling.by.column=label"],
+            "sampling.by=[...]",
+        ),
+        (["lnclip", "--preset", "tiny", "--name", "a/b"], "one folder name"),
+        (["lnclip", "--preset", "tiny", "--name", ".."], "one folder name"),
+        (["lnclip", "--preset", "tiny", "--name", "x", "--set", "wandb=faces"], "pip install 'mmidd[wandb]'"),
+        (["lnclip", "--resume", "--name", "x"], "no run x to resume"),
+        (["sd2", "--resume"], "no run sd2 to resume"),
+        (["sd2", "--resume", "--name", "lnclip-tiny"], "mmidd train lnclip --name lnclip-tiny --resume"),
+        (["lnclip", "--resume", "--set", "epochs=3"], "leave --set out"),
+        (["lnclip", "--resume", "--preset", "tiny", "--name", "x"], "leave --preset or --resume out"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_one_line(
+    home: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    before = sorted(home.rglob("*"))
+    given = [str(tmp_path / part) if part.endswith(".yaml") else part for part in arguments]
+    places = ["--data", str(home.parent / "shards"), "-w", str(home)]
+    monkeypatch.setattr(sys, "argv", ["mmidd", "train", *given, *places])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2
+    assert line.startswith("error: ")
+    assert words in line
+    assert sorted(home.rglob("*")) == before, "nothing is left behind"
+
+
+def test_a_stopped_run_goes_on_without_a_repeated_line(home: Path) -> None:
+    command = [sys.executable, "-m", "mmidd.cli.main", "train", "lnclip", "--preset", "tiny", *QUICK]
+    command += [
+        "--set",
+        "epochs=2000",
+        "--name",
+        "long",
+        "--data",
+        str(home.parent / "shards"),
+        "-w",
+        str(home),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    log = home / "runs/long/metrics.jsonl"
+    while not (log.exists() and log.read_text().count("val") > 2):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    shards = home.parent / "shards"
+    assert f"go on with `mmidd train lnclip --name long -w {home} --data {shards} --resume`" in said
+    kept = log.read_text()
+    late = json.loads(kept.splitlines()[-1]) | {"step": 10**6}
+    log.write_text(kept + json.dumps(late) + "\n")
+    process = subprocess.Popen(
+        [*command[:4], "lnclip", "--name", "long", *command[-4:], "--resume"], text=True
+    )
+    while log.read_text().count("\n") < kept.count("\n") + 4 or str(10**6) in log.read_text():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=60)
+    assert log.read_text().startswith(kept)
+    steps = [
+        row["step"] for line in log.read_text().splitlines() if (row := json.loads(line))["event"] == "train"
+    ]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_help_names_every_method_and_preset() -> None:
+    shown = " ".join(mmidd("train", "--help").stdout.replace("│", " ").split())
+    presets = {name for method in METHODS for name in preset_names(method)}
+    for name in [*METHODS, *presets]:
+        assert re.search(rf"(?<![\w-]){name}(?![\w-])", shown), name
+    files = {p.name for p in resources.files("mmidd.training.presets").iterdir() if "-" in p.name}
+    assert files == {f"{method}-{preset}.yaml" for method in METHODS for preset in preset_names(method)}
+
+
+def test_all_gpus_take_the_same_command() -> None:
+    line = verb.use_all(8, ["train", "sd2", "--set", "online=[sbi, regional]"])
+    assert line.endswith(
+        "`torchrun --nproc-per-node 8 --no-python mmidd train sd2 --set 'online=[sbi, regional]'`"
+    )
+
+
+def test_a_full_gpu_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr("mmidd.training.train.train", full)
+    with pytest.raises(MmiddError, match=r"micro_batch below 32.*gradient_checkpointing"):
+        verb._run(load_preset("lnclip", "tiny"), tmp_path, tmp_path, resume=False, quiet=True)
+
+
+def test_other_ranks_say_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = SimpleNamespace(interrupted=False)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(verb, "_run", lambda *_: result)
+    monkeypatch.setattr(verb, "summary", lambda _: "done")
+    done = CliRunner().invoke(app, ["train", "lnclip", "--preset", "tiny", "-w", str(home)])
+    assert (done.exit_code, done.output) == (0, ""), "the first rank has made the folder meanwhile"
+    assert yaml.safe_load((home / "runs/lnclip-tiny/config.yaml").read_text())["method"] == "lnclip"
