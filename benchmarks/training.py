@@ -1,14 +1,14 @@
-"""Images per second, memory and model FLOP utilisation of training, against a plain loop and Lightning's Trainer.
+"""Images per second, memory and model FLOP utilisation of training, against a plain loop and Lightning's.
 
     pip install lightning
-    python -m benchmarks.training --size large --batch 256 --compile --out benchmarks/results/training.json
-    python -m benchmarks.training --shards WORKSPACE/shards --out benchmarks/results/training.json  # tiny, CPU
+    python -m benchmarks.training --size large --compile --out benchmarks/results/training.json
+    python -m benchmarks.training --shards WORKSPACE/shards --out benchmarks/results/training.json  # tiny
 
 All train the same network from the same weights with the same loss, in turns, each in a process of its own;
 `large` is ViT-L/14 with random weights, on a GPU only. What a name stands for: `training_contenders`. Medians
-of rounds, each after some steps that do not count; ratios are within a round. Utilisation is the model's FLOPs
-(`training_flops`) over the bf16 matrix rate that is measured in the same run. Memory is what tensors take on a
-GPU, and the largest size of the training process on a CPU. Figures are kept under the device they were taken on.
+of rounds, each after steps that do not count; ratios are within a round. Utilisation is the model's FLOPs
+(`training_flops`) over the bf16 matrix rate that is measured in the same run. Memory is what tensors take on
+a GPU, and the largest size of the training process on a CPU. Figures are kept by the device they come from.
 """
 
 from __future__ import annotations
@@ -98,6 +98,8 @@ def measured(given: argparse.Namespace, method: str, rate: float) -> dict[str, A
         check(Job(**{**vars(job), "size": "tiny"}).config(), memory_batch(4, 64))
         contenders = [Contender(name, "benchmarks.training_contenders", job) for name in names]
         rounds: Rounds = {name: [] for name in names}
+        for contender in contenders:
+            contender.wait()
         for _ in range(given.rounds):
             for contender in contenders:
                 rounds[contender.name].append(contender.round(given.warm, given.steps))
@@ -135,7 +137,7 @@ def summary(rounds: Rounds, images: int, least_seconds: float) -> dict[str, Any]
     return {
         "images_per_s": {name: median(name, lambda r: images / r["seconds"]) for name in rounds},
         "utilisation": {name: median(name, lambda r: least_seconds / r["seconds"]) for name in rounds},
-        "peak_gb": {name: median(name, lambda r: r["bytes"] / 2**30) for name in rounds},
+        "peak_gib": {name: median(name, lambda r: r["bytes"] / 2**30) for name in rounds},
         "data_wait": {name: median(name, lambda r: r["waited"]) for name in rounds if "files" in name},
         "mmidd_over": {
             name: {who: faster(name, name.replace("mmidd", who)) for who in WHO[1:]} for name in plain

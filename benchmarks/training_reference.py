@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from benchmarks.training_weights import transformers_clip
 from mmidd.training import losses
 from mmidd.training.config import LnclipConfig, Lora, Sd2Config
-from mmidd.training.labels import label_sentences
+from mmidd.training.config.labels import Labels
 from mmidd.training.models.slerp import augment
 from mmidd.training.tasks.lnclip import Lnclip
 from mmidd.training.tasks.sd2 import Sd2
@@ -121,7 +121,7 @@ class ReferenceSd2(Reference):
         return F.normalize(self.clip.text_projection(pooled).float(), dim=-1)
 
     def _classes(self, generator: torch.Generator) -> Tensor:
-        groups = list(label_sentences().values())
+        groups = Labels().classes
         picks = [int(torch.randint(len(group), (), generator=generator)) for group in groups]
         return tokenised([group[i] for group, i in zip(groups, picks, strict=True)], self.context)
 

@@ -117,7 +117,9 @@ class Turns:
 
 
 class Contender:
-    """The benchmark's side; `about` is what the contender said of itself."""
+    """The benchmark's side; `about` is what the contender says of itself once it is ready."""
+
+    about: dict[str, Any]
 
     def __init__(self, name: str, module: str, job: Job) -> None:
         self.name = name
@@ -129,6 +131,9 @@ class Contender:
             text=True,
             env=environment,
         )
+
+    def wait(self) -> None:
+        """Until it is ready."""
         self.about = self._read()
 
     def round(self, warm: int, steps: int) -> dict[str, float]:

@@ -31,7 +31,13 @@ TEXT = {
 
 
 def transformers_clip(visual: Any, clip: Any, weights: dict[str, Tensor] | None = None) -> Any:
-    """Transformers' CLIP with the weights of open_clip's towers; without `clip` the text tower stays random."""
+    """CLIP of transformers with the weights of open_clip's towers.
+
+    Args:
+        visual: the vision tower, its attention split.
+        clip: the whole model; without it the text tower stays random.
+        weights: of `clip`, without what LoRA adds.
+    """
     vision = _shape(visual.transformer) | {
         "image_size": visual.image_size[0],
         "patch_size": visual.conv1.kernel_size[0],

@@ -26,8 +26,8 @@ _METHODS = (
     "docs/training.md says what each is."
 )
 _PRESETS = (
-    "paper, small or tiny (sd2 and lnclip also have paper-sbi and tiny-sbi, lnclip also gend), or a YAML "
-    "file, such as that of a run to repeat. Default: paper with a GPU, tiny without."
+    "paper, small or tiny (sd2 and lnclip also have paper-sbi and tiny-sbi, and lnclip has gend, dinov3 and "
+    "pe), or a YAML file, such as that of a run to repeat. Default: paper with a GPU, tiny without."
 )
 
 
@@ -67,7 +67,7 @@ def train(
         emit({"preset": preset, **vars(result)})
     say(summary(result), quiet=quiet)
     if result.interrupted:
-        places = [*(["-w", str(workspace)] if workspace else []), *(["--data", data] if data else [])]
+        places = [*(["--data", data] if data else []), *(["-w", str(workspace)] if workspace else [])]
         again = shlex.join(["mmidd", "train", method, "--name", run_dir.name, *places, "--resume"])
         say(f"stopped; go on with `{again}`", quiet=quiet)
         raise typer.Exit(130)

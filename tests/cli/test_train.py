@@ -6,40 +6,53 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from importlib import resources
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-import yaml
-from typer.testing import CliRunner
 
 from mmidd.cli import train as verb
-from mmidd.cli.main import app, main
+from mmidd.cli.main import main
 from mmidd.cli.which_run import default_preset, new_run
 from mmidd.errors import MmiddError
 from mmidd.training.config import METHODS, load_config, load_preset, preset_names
-from tests.cli.command import as_json, error_line, mmidd
+from tests.cli.command import mmidd
 from tests.training.test_training_train import write_world
 from tests.training.training_world import SMALL
 
 QUICK = [part for setting in [*SMALL, "epochs=1"] for part in ("--set", setting)]
 
 
+def here(*arguments: object) -> SimpleNamespace:
+    """The command in this process: exit code, output, and lines on standard error."""
+    out, err, code = StringIO(), StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["mmidd", "train", *map(str, arguments)])
+        patch.setattr(signal, "signal", lambda *_: None)
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue().splitlines())
+
+
+def places(home: Path) -> list[str]:
+    return ["--data", str(home.parent / "shards"), "-w", str(home)]
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with shards and a finished run of lnclip without a preset."""
+    """A workspace with shards and a finished run of lnclip, for which no preset was named."""
     root = tmp_path_factory.mktemp("train") / "ws"
     write_world(root.parent / "shards")
-    done = mmidd("train", "lnclip", *QUICK, "--data", root.parent / "shards", "-w", root)
-    assert done.returncode == 0, done.stderr
-    (root.parent / "said.txt").write_text(done.stdout)
+    done = here("lnclip", *QUICK, *places(root))
+    assert done.code == 0, done.err
+    (root.parent / "said.txt").write_text(done.out)
     return root
-
-
-def train(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return mmidd("train", *arguments, "--data", home.parent / "shards", "-w", home)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="takes another preset where there is a GPU")
@@ -63,15 +76,11 @@ def test_with_a_gpu_the_preset_is_paper(
 
 def test_a_run_is_repeated_from_its_own_file(home: Path) -> None:
     file = home / "runs/lnclip-tiny/config.yaml"
-    assert "--name" in error_line(train(home, "lnclip", "--preset", file), 2), "its name is the default"
-    done = as_json(
-        "train", "lnclip", "--preset", file, "--name", "again", "--data", home.parent / "shards", "-w", home
-    )
-    assert done["preset"] == str(file)
-    one, other = (
-        (home / "runs" / name / "weights.safetensors").read_bytes() for name in ("lnclip-tiny", "again")
-    )
-    assert one == other
+    assert "--name" in here("lnclip", "--preset", file, *places(home)).err[0], "its name is the default"
+    done = here("lnclip", "--preset", file, "--name", "again", "--json", *places(home))
+    assert json.loads(done.out)["preset"] == str(file)
+    runs = [home / "runs" / name / "weights.safetensors" for name in ("lnclip-tiny", "again")]
+    assert runs[0].read_bytes() == runs[1].read_bytes()
 
 
 def test_a_file_may_extend_a_preset_and_names_the_run(tmp_path: Path) -> None:
@@ -123,24 +132,14 @@ FILES = {
     ],
 )
 def test_what_a_user_gets_wrong_is_one_line(
-    home: Path,
-    tmp_path: Path,
-    arguments: list[str],
-    words: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    home: Path, tmp_path: Path, arguments: list[str], words: str
 ) -> None:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     before = sorted(home.rglob("*"))
-    given = [str(tmp_path / part) if part.endswith(".yaml") else part for part in arguments]
-    places = ["--data", str(home.parent / "shards"), "-w", str(home)]
-    monkeypatch.setattr(sys, "argv", ["mmidd", "train", *given, *places])
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    with pytest.raises(SystemExit) as stop:
-        main()
-    (line,) = capsys.readouterr().err.splitlines()
-    assert stop.value.code == 2
+    done = here(*(tmp_path / part if part.endswith(".yaml") else part for part in arguments), *places(home))
+    (line,) = done.err
+    assert done.code == 2
     assert line.startswith("error: ")
     assert words in line
     assert sorted(home.rglob("*")) == before, "nothing is left behind"
@@ -148,42 +147,26 @@ def test_what_a_user_gets_wrong_is_one_line(
 
 def test_a_stopped_run_goes_on_without_a_repeated_line(home: Path) -> None:
     command = [sys.executable, "-m", "mmidd.cli.main", "train", "lnclip", "--preset", "tiny", *QUICK]
-    command += [
-        "--set",
-        "epochs=2000",
-        "--name",
-        "long",
-        "--data",
-        str(home.parent / "shards"),
-        "-w",
-        str(home),
-    ]
+    command += ["--set", "epochs=12", "--name", "long", *places(home)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     log = home / "runs/long/metrics.jsonl"
-    while not (log.exists() and log.read_text().count("val") > 2):
+    while not (log.exists() and log.read_text().count("val") > 1):
         assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+        time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     shards = home.parent / "shards"
-    assert f"go on with `mmidd train lnclip --name long -w {home} --data {shards} --resume`" in said
+    assert f"go on with `mmidd train lnclip --name long --data {shards} -w {home} --resume`" in said
     kept = log.read_text()
     late = json.loads(kept.splitlines()[-1]) | {"step": 10**6}
     log.write_text(kept + json.dumps(late) + "\n")
-    process = subprocess.Popen(
-        [*command[:4], "lnclip", "--name", "long", *command[-4:], "--resume"], text=True
-    )
-    while log.read_text().count("\n") < kept.count("\n") + 4 or str(10**6) in log.read_text():
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    process.wait(timeout=60)
+    assert here("lnclip", "--name", "long", *places(home), "--resume").code == 0
     assert log.read_text().startswith(kept)
-    steps = [
-        row["step"] for line in log.read_text().splitlines() if (row := json.loads(line))["event"] == "train"
-    ]
-    assert steps == list(range(1, len(steps) + 1))
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    steps = {event: [line["step"] for line in lines if line["event"] == event] for event in ("train", "val")}
+    assert steps["train"] == list(range(1, len(steps["train"]) + 1))
+    assert len(set(steps["val"])) == len(steps["val"]) == 12
 
 
 def test_help_names_every_method_and_preset() -> None:
@@ -212,10 +195,8 @@ def test_a_full_gpu_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 
 def test_other_ranks_say_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = SimpleNamespace(interrupted=False)
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr(verb, "_run", lambda *_: result)
+    monkeypatch.setattr(verb, "_run", lambda *_: SimpleNamespace(interrupted=False))
     monkeypatch.setattr(verb, "summary", lambda _: "done")
-    done = CliRunner().invoke(app, ["train", "lnclip", "--preset", "tiny", "-w", str(home)])
-    assert (done.exit_code, done.output) == (0, ""), "the first rank has made the folder meanwhile"
-    assert yaml.safe_load((home / "runs/lnclip-tiny/config.yaml").read_text())["method"] == "lnclip"
+    done = here("lnclip", *places(home))
+    assert vars(done) == {"code": 0, "out": "", "err": []}, "the first rank has made the folder meanwhile"

@@ -41,6 +41,6 @@ __all__ = [
     "load_config",
     "load_own",
     "load_preset",
-    "read_config",
     "preset_names",
+    "read_config",
 ]

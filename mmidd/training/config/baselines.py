@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from mmidd.training.config.base import TrainConfig
+from mmidd.training.config.labels import Labels
 from mmidd.training.config.methods import Lora
 
 
@@ -31,4 +32,5 @@ class ZeroshotConfig(TrainConfig):
     """Frozen CLIP and the five plain class sentences of sd2; nothing is trained, so there are no epochs."""
 
     method: Literal["zeroshot"] = "zeroshot"
+    labels: Labels = Labels()
     epochs: Literal[0] = 0

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from mmidd.training.config.backbone import Frozen
 from mmidd.training.config.base import TrainConfig
+from mmidd.training.config.labels import Labels
 
 
 class LnclipConfig(TrainConfig):
@@ -66,6 +67,7 @@ class Sd2Config(TrainConfig):
         clam_norm: CLIP's own last LayerNorm on every layer's token (`post`), or the raw tokens.
         adapter: the printed formula (`literal`), or CLIP's own projection plus a zero-initialised
             correction (`residual`).
+        labels: sentences of each class; the first is what images are compared with at inference.
         label_mode: one sampled sentence per class and step, or the mean of all.
         temperature: of the type loss: `learned` from CLIP's, or CLIP's `frozen` one.
         alpha: weight of the type loss.
@@ -84,6 +86,7 @@ class Sd2Config(TrainConfig):
     clam_norm: Literal["post", "none"] = "post"
     adapter: Literal["literal", "residual"] = "literal"
     adapter_width: int = Field(default=1024, ge=1)
+    labels: Labels = Labels()
     label_mode: Literal["sample", "mean"] = "sample"
     temperature: Literal["learned", "frozen"] = "learned"
     alpha: float = Field(default=2.0, ge=0)

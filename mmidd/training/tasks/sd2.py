@@ -19,7 +19,6 @@ from mmidd.schema import ForgeryType
 from mmidd.training import losses
 from mmidd.training.config import Sd2Config
 from mmidd.training.data import NO_CAPTIONS, Batch
-from mmidd.training.labels import label_sentences, plain_labels
 from mmidd.training.models.clam import Clam, layer_tokens
 from mmidd.training.models.clip import add_lora, encode_text, load_clip
 from mmidd.training.tasks.base import Features, Group, LossTerms, Task
@@ -75,7 +74,7 @@ class Sd2(Task[Sd2Config]):
 
     def score_pixels(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """1 - P(REAL) and the five probabilities."""
-        u = encode_text(self.clip, plain_labels())
+        u = encode_text(self.clip, self.config.labels.plain)
         types = (self.clip.logit_scale.exp() * self._encode(images) @ u.T).softmax(dim=-1)
         return 1 - types[:, ForgeryType.REAL.index], types
 
@@ -102,7 +101,7 @@ class Sd2(Task[Sd2Config]):
         return F.normalize(self.clam(tokens, self.clip.visual.proj).float(), dim=-1)
 
     def _class_texts(self, generator: torch.Generator) -> Tensor:
-        groups = list(label_sentences().values())
+        groups = self.config.labels.classes
         if self.config.label_mode == "sample":
             picks = [int(torch.randint(len(group), (), generator=generator)) for group in groups]
             return encode_text(self.clip, [group[i] for group, i in zip(groups, picks, strict=True)])

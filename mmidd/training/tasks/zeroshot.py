@@ -11,7 +11,6 @@ from torch import Tensor
 from mmidd.schema import ForgeryType
 from mmidd.training.config import ZeroshotConfig
 from mmidd.training.data import Batch
-from mmidd.training.labels import plain_labels
 from mmidd.training.models.clip import encode_text, load_clip
 from mmidd.training.tasks.base import Features, Group, LossTerms, Task
 
@@ -29,7 +28,7 @@ class Zeroshot(Task[ZeroshotConfig]):
         super().__init__(config, int(clip.visual.image_size[0]))
         self.visual = clip.visual.requires_grad_(False)
         with torch.no_grad():
-            self.register_buffer("classes", encode_text(clip, plain_labels()), persistent=False)
+            self.register_buffer("classes", encode_text(clip, config.labels.plain), persistent=False)
 
     def forward(self, batch: Batch) -> Features:
         """Cosines to the classes, (B, 5)."""
