@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from benchmarks.runs import trained, validation, video_auc
 
 ARMS: dict[str, tuple[str, ...]] = {
     "lnclip sbi": ("lnclip", "--preset", "tiny-sbi"),
@@ -40,34 +40,8 @@ def main() -> None:
 
 def scored(workspace: Path, arm: str, options: list[str]) -> dict[str, Any]:
     """AUC, interval and counts of all test videos and of each type."""
-    name = arm.replace(" ", "-")
-    run = workspace / "runs" / name
-    if not (run / "weights.safetensors").is_file():
-        mmidd("train", *options, "--name", name, "-w", str(workspace))
-    if not (reports := list(run.glob("eval/*/evaluation.json"))):
-        mmidd("eval", name, "-w", str(workspace))
-        reports = list(run.glob("eval/*/evaluation.json"))
-    evaluation = json.loads(reports[0].read_text(encoding="utf-8"))
-    return {"validation video AUC on its own forgeries": validation(run)} | {
-        result["name"]: {
-            **{key: round(value, 3) for key, value in result["metrics"]["auc"].items()},
-            "reals": result["reals"],
-            "fakes": result["fakes"],
-        }
-        for result in evaluation["results"]
-        if result["kind"] in ("all", "type") and result["protocol"]["level"] == "video"
-    }
-
-
-def validation(run: Path) -> float:
-    """The best of the run."""
-    lines = (json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    return max(round(float(line["video_auc"]), 3) for line in lines if line["event"] == "val")
-
-
-def mmidd(*arguments: str) -> None:
-    """Run a command."""
-    subprocess.run([sys.executable, "-m", "mmidd.cli.main", *arguments], check=True)
+    run = trained(workspace, arm.replace(" ", "-"), options)
+    return {"validation video AUC on its own forgeries": validation(run), **video_auc(run)}
 
 
 if __name__ == "__main__":

@@ -46,9 +46,10 @@ def import_run(
       mmidd runs import GenD_CLIP_L_14 --name gend
       mmidd runs import GenD_CLIP_L_14 --crops workspace
     """
+    home = open_workspace(workspace, create=crops == "gend")
+
     from mmidd.training.gend import SPEC, import_gend
 
-    home = open_workspace(workspace, create=crops == "gend")
     run_dir = home.runs_dir / (name or folder.resolve().name)
     spec = SPEC if crops == "gend" else home.spec
     import_gend(folder, run_dir, spec)

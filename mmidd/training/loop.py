@@ -193,8 +193,7 @@ class Loop:
             metrics = validate(
                 self.task, self.data.val, config.validation, config.micro_batch, self._leave_out, self.ranks
             )
-            tensors = trained_state(self.task)
-        is_best = self.best.offer(metrics, tensors, write=self.ranks.rank == 0)
+            is_best = self.best.offer(metrics, trained_state(self.task), write=self.ranks.rank == 0)
         self.record.validation(progress.step, progress.epoch, metrics, is_best)
         progress.epoch += 1
         self._save()

@@ -19,7 +19,7 @@ from mmidd.cli import train as verb
 from mmidd.cli.main import main
 from mmidd.cli.which_run import default_preset, new_run
 from mmidd.errors import MmiddError
-from mmidd.training.config import METHODS, load_config, load_preset, preset_names
+from mmidd.training.config import METHODS, apply_overrides, load_config, load_preset, preset_names
 from tests.cli.command import mmidd
 from tests.training.test_training_train import write_world
 from tests.training.training_world import SMALL
@@ -185,13 +185,19 @@ def test_all_gpus_take_the_same_command() -> None:
     )
 
 
-def test_a_full_gpu_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stem", "words"), [("conv", "with batch below 32"), ("patch", "with micro_batch below 32")]
+)
+def test_a_full_gpu_is_one_line(
+    stem: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr("mmidd.training.train.train", full)
-    with pytest.raises(MmiddError, match=r"micro_batch below 32.*gradient_checkpointing"):
-        verb._run(load_preset("lnclip", "tiny"), tmp_path, tmp_path, resume=False, quiet=True)
+    config = apply_overrides(load_preset("lnclip", "tiny"), [f"backbone.shape.stem={stem}"])
+    with pytest.raises(MmiddError, match=words):
+        verb._run(config, tmp_path, tmp_path, resume=False, quiet=True)
 
 
 def test_other_ranks_say_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

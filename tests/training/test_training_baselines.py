@@ -75,14 +75,14 @@ def test_paper_presets_train_the_published_number_of_weights(method: str, traine
     assert sum(p.numel() for group in task.groups() for p in group.parameters) == trained
 
 
-def test_paper_presets_normalise_as_their_sources() -> None:
+def test_paper_presets_see_images_as_their_sources_do() -> None:
     seen = {}
     for method in BASELINES:
         config = apply_overrides(load_preset(method, "paper"), ["backbone.weights=random"])
         with torch.device("meta"):
-            size = build_task(config).size
-        seen[method] = (size, config.backbone.mean, config.backbone.std)
-    half, clip = ((0.5,) * 3, (0.5,) * 3), (224, None, None)
+            encoder = vision_encoder(config.backbone, config.seed)
+        seen[method] = (encoder.size, encoder.mean, encoder.std)
+    half, clip = ((0.5,) * 3, (0.5,) * 3), (224, MEAN, STD)
     assert seen["xception"] == seen["effnetb4"] == (256, *half)
     assert seen["sbi"] == (380, (0.0,) * 3, (1.0,) * 3)
     assert seen["full"] == (224, *half)
@@ -244,7 +244,15 @@ def test_zeroshot_is_open_clip_asked_for_five_sentences() -> None:
         f = F.normalize(clip.encode_image(pixels), dim=-1)
         t = F.normalize(clip.encode_text(open_clip.tokenize(names, shape.text.context_length)), dim=-1)
         expected = (100 * f @ t.T).softmax(dim=-1).numpy()
+        torch.testing.assert_close(task(random_batch(3, 32))["cosines"], f @ t.T, atol=1e-5, rtol=0)
     scores = task.score(images)
     assert scores.types == pytest.approx(expected, abs=1e-4)
     assert scores.fake == pytest.approx(1 - expected[:, 0], abs=1e-4)
     assert (task.trainable(), task.groups(), task.learned()) == ({}, [], {})
+
+
+@pytest.mark.parametrize("method", ["linear", "zeroshot"])
+def test_the_normalisation_is_a_setting(method: str) -> None:
+    task = built(method, "backbone.mean=[0, 0.5, 1]", "backbone.std=[1, 0.5, 2]")
+    pixels = task.normalise(torch.full((1, 32, 32, 3), 255, dtype=torch.uint8))
+    assert pixels[0, :, 0, 0].tolist() == [1, 1, 0]

@@ -9,15 +9,18 @@ import pytest
 
 from mmidd.errors import UsageError
 from mmidd.training.config import (
+    METHODS,
     LnclipConfig,
     Sd2Config,
     apply_overrides,
     dump_config,
     load_config,
+    load_own,
     load_preset,
+    preset_names,
 )
 
-PRESETS = [(method, preset) for method in ("lnclip", "sd2") for preset in ("paper", "tiny")]
+PRESETS = [(method, preset) for method in METHODS for preset in preset_names(method)]
 
 
 @pytest.mark.parametrize(("method", "preset"), PRESETS)
@@ -53,6 +56,9 @@ def test_overrides_change_nested_values_and_leave_the_original() -> None:
         ("lr=1", "nearest is 'optim.lr'"),
         ("epoch=1", "nearest is 'epochs'"),
         ("optim.lr.x=1", "no setting 'optim.lr.x'"),
+        ("sampling.by.column=label", "sampling.by is a list; set it as a whole"),
+        ("sampling.by=[{colum: label}]", "nearest is 'sampling.by.column'"),
+        ("augment={rotat: 3}", "no setting 'augment.rotat'; the nearest is 'augment.rotate'"),
         ("optim.lr", "has no '='"),
         ("optim.lr=fast", "optim.lr: "),
         ("optim.lr=-1", "optim.lr: "),
@@ -82,6 +88,30 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("method: other\n")
     with pytest.raises(UsageError, match="'other'"):
         load_config(tmp_path / "config.yaml")
+
+
+def test_a_nested_setting_may_be_given_where_there_was_none(tmp_path: Path) -> None:
+    config = apply_overrides(
+        load_preset("lnclip", "tiny"), ["optim.ema=0.9", "backbone.shape.vision.layers=3"]
+    )
+    assert config.backbone.shape
+    assert (config.optim.ema, config.backbone.shape.vision.layers) == (0.9, 3)
+    with pytest.raises(UsageError, match=r"backbone\.shape\.embed_dim: Field required"):
+        apply_overrides(load_preset("lnclip", "paper"), ["backbone.shape.vision={}"])
+
+
+def test_an_own_file_is_merged_with_what_it_extends(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("extends: tiny-sbi\noptim: {lr: 0.5}\nsampling: {pair: false}\n")
+    base = load_preset("lnclip", "tiny-sbi").model_dump()
+    base["optim"]["lr"], base["sampling"]["pair"] = 0.5, False
+    assert load_own(file, "lnclip").model_dump() == base
+
+
+def test_an_unknown_key_is_named_before_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("extends: tiny\nbatchh: 8\nepochs: -3\n")
+    with pytest.raises(UsageError, match=r"own.yaml: no setting 'batchh'; the nearest is 'batch'"):
+        load_own(tmp_path / "own.yaml", "sd2")
 
 
 def test_importing_the_configuration_loads_no_torch() -> None:

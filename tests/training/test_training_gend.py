@@ -91,6 +91,8 @@ def test_a_run_keeps_norms_and_head_and_reads_the_rest_from_the_checkpoint(tmp_p
     kept = load_file(tmp_path / "run/weights.safetensors")
     norms = [module for module in clip.vision_model.modules() if isinstance(module, nn.LayerNorm)]
     assert len(kept) == 2 * len(norms) + 2
+    with pytest.raises(UsageError, match="already holds a run"):
+        import_gend(folder, tmp_path / "run")
     (folder / "model.safetensors").unlink()
     with pytest.raises(UsageError, match=r"there is no file .*model\.safetensors"):
         load_run(tmp_path / "run")
@@ -159,11 +161,9 @@ def test_an_incomplete_checkpoint_is_refused(missing: str, tmp_path: Path) -> No
         load_gend(tmp_path / "nothing")
 
 
-def test_the_command_makes_a_run_once(tmp_path: Path) -> None:
+def test_the_command_makes_a_run(tmp_path: Path) -> None:
     folder, _, _ = published_clip(tmp_path)
-    arguments = ("runs", "import", folder, "--workspace", tmp_path / "data", "--name", "published")
-    made = as_json(*arguments)
+    made = as_json("runs", "import", folder, "--workspace", tmp_path / "data", "--name", "published")
     assert load_run(Path(made["run"])).spec.model_dump() == made["spec"] == SPEC.model_dump()
-    assert "already holds a run" in error_line(mmidd(*arguments), 2)
     nowhere = mmidd("runs", "import", folder, "--workspace", tmp_path / "none", "--crops", "workspace")
     error_line(nowhere, 2)

@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from mmidd.errors import MmiddError, StorageError, UsageError
+from mmidd.schema import Split
 from mmidd.spec import PreprocessSpec
 from mmidd.training import trained
-from mmidd.training.checkpoint import start_run
+from mmidd.training.best import Best
+from mmidd.training.checkpoint import Progress, start_run
 from mmidd.training.config import Optim, TrainConfig, Validation
 from mmidd.training.data import Batch, TrainingData
 from mmidd.training.loop import Loop, TrainResult
@@ -26,8 +28,7 @@ from mmidd.training.tasks import build_task
 from mmidd.training.tasks.base import Features, Group, LossTerms, Task
 from mmidd.training.trained import WEIGHTS, load_run, load_trained, save_weights, trained_state
 from mmidd.training.validate import validate
-from tests.training.training_world import memory_data, small_config
-
+from tests.training.training_world import MemorySample, MemorySamples, memory_data, small_config
 
 SPEC = PreprocessSpec.model_validate({"margin": 1.5})
 
@@ -195,6 +196,22 @@ class Broken(Task[TrainConfig]):
         return [Group(1e-2, [self.weight])]
 
 
+class Shades(MemorySamples):
+    """Frames of one colour, which `Broken` scores as it is bright."""
+
+    def __init__(self, frames: list[tuple[str, float]]) -> None:
+        super().__init__(Split.VAL, 1)
+        row = self.samples[0].row
+        self.samples = [
+            MemorySample(
+                f"{video} {shade}",
+                np.full((48, 48, 3), round(255 * shade), np.uint8),
+                {**row, "label": video[:4], "type": "REAL" if video == "real" else "FS", "video_id": video},
+            )
+            for video, shade in frames
+        ]
+
+
 def test_a_step_that_is_not_finite_is_skipped_counted_and_logged(tmp_path: Path) -> None:
     config, recorder = small_config("lnclip", "epochs=1"), Recorder()
     result, task = fit(config, tmp_path, recorder, task=Broken(config, {2}))
@@ -268,3 +285,84 @@ def test_the_schedule_warms_up_and_decays_in_each_cycle() -> None:
     assert np.diff(factors[:10]).min() > 0 > np.diff(factors[10:100]).max()
     flat = Optim(lr=1.0, min_lr=1.0, warmup=0)
     assert {lr_factor(step, 7, 3, flat) for step in range(7)} == {1.0}
+
+
+def test_states_and_epochs_are_kept_as_the_settings_say(tmp_path: Path) -> None:
+    recorder = Recorder()
+    config = small_config("lnclip", "epochs=5", "keep={every: 1, states: 3, epochs: 2}", "optim.lr=1e-2")
+    result, _ = fit(config, tmp_path, recorder)
+    states = sorted(path.name for path in (tmp_path / "state").iterdir())
+    assert states == [f"step-{step:08d}.pt" for step in range(result.steps - 2, result.steps + 1)]
+    ranked = sorted(
+        recorder.validations, key=lambda one: (-one[1]["video_auc"], -one[1]["frame_auc"], one[0])
+    )
+    kept = sorted(path.name for path in (tmp_path / "epochs").iterdir())
+    assert kept == sorted(f"epoch-{epoch:03d}.safetensors" for epoch, _, _ in ranked[:2])
+    best = tmp_path / "epochs" / f"epoch-{result.best_epoch:03d}.safetensors"
+    assert best.read_bytes() == (tmp_path / "weights.safetensors").read_bytes()
+
+
+def test_a_weights_file_alone_is_a_detector(tmp_path: Path) -> None:
+    _, task = fit(small_config("sd2", "epochs=1", "labels.REAL=[a plain face]"), tmp_path / "run")
+    alone = (tmp_path / "run" / "weights.safetensors").rename(tmp_path / "sd2.safetensors")
+    run = load_run(alone)
+    assert (run.method, run.spec) == ("sd2", SPEC)
+    assert run.config.model_dump()["labels"]["REAL"] == ("a plain face",)
+    crop = np.full((40, 40, 3), 90, np.uint8)
+    np.testing.assert_array_equal(run.score([crop]).fake, task.score(task.prepare([crop])).fake)
+
+
+def test_the_moving_average_is_what_is_validated_and_kept(tmp_path: Path) -> None:
+    config = small_config("lnclip", "epochs=1", "optim.ema=0.9", "optim.lr=1e-2")
+    _, task = fit(config, tmp_path)
+    state = torch.load(next((tmp_path / "state").iterdir()), weights_only=True)
+    kept = load_run(tmp_path).task
+    for name, tensor in trained_state(kept).items():
+        assert torch.equal(tensor, state["average"][name]), name
+        assert torch.equal(state["trained"][name], trained_state(task)[name]), name
+    assert any(not torch.equal(state["average"][n], state["trained"][n]) for n in state["trained"])
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("mean", 0.5), ("median", 1.0), ("max", 0.0)])
+def test_validation_follows_the_protocol(rule: str, expected: float) -> None:
+    """Against the real, the first fake wins by its median alone, the second by mean and median."""
+    videos = {"fake 1": [0.6, 0.6, 0.0], "fake 2": [0.5, 0.5, 0.5], "real": [0.1, 0.4, 0.8]}
+    samples = Shades([(video, shade) for video, shades in videos.items() for shade in shades])
+    task = Broken(small_config("lnclip"), set())
+    protocol = Validation.model_validate({"aggregation": rule})
+    metrics = validate(task, samples, protocol, 2, no_reasons)
+    assert metrics["video_auc"] == expected
+    assert metrics["frame_auc"] == pytest.approx(10 / 18)
+
+
+def test_selection_follows_the_level_of_the_validation(tmp_path: Path) -> None:
+    metrics = [{"video_auc": 0.9, "frame_auc": 0.6}, {"video_auc": 0.8, "frame_auc": 0.7}]
+    for level, expected in (("video", 0), ("frame", 1)):
+        config = small_config("lnclip", f"validation.level={level}")
+        run_dir = tmp_path / level
+        start_run(run_dir, config, SPEC)
+        best = Best(run_dir, config, progress := Progress())
+        for progress.epoch, values in enumerate(metrics):
+            best.offer(values, {"x": torch.ones(1)}, write=True)
+        assert best.epoch == expected
+        assert best.video_auc == metrics[expected]["video_auc"]
+
+
+def test_no_epochs_validate_and_keep_the_start(tmp_path: Path) -> None:
+    config, recorder = small_config("lnclip", "epochs=0"), Recorder()
+    result, task = fit(config, tmp_path, recorder)
+    assert (result.steps, result.best_epoch, len(recorder.validations)) == (0, 0, 1)
+    for name, tensor in trained_state(build_task(config)).items():
+        assert torch.equal(tensor, trained_state(task)[name]), name
+    assert load_run(tmp_path).method == "lnclip"
+
+
+def test_a_damaged_state_is_named_and_not_passed_over(tmp_path: Path) -> None:
+    config = small_config("lnclip", "keep={every: 1, states: 2}")
+    fit(config, tmp_path, stop_at(3, signal.SIGTERM))
+    latest = max((tmp_path / "state").iterdir())
+    latest.write_bytes(latest.read_bytes()[:100])
+    with pytest.raises(UsageError, match=latest.name):
+        fit(config, tmp_path, resume=True)
+    latest.unlink()
+    assert not fit(config, tmp_path, resume=True)[0].interrupted

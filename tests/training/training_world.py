@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -62,7 +62,7 @@ class MemorySamples:
     def identity(self) -> str:
         return " ".join(self.rows["key"])
 
-    def at(self, epoch: int) -> MemorySamples:
+    def at(self, epoch: int) -> Self:
         return self
 
     def column(self, name: str) -> pa.ChunkedArray:

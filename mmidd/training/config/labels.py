@@ -25,7 +25,7 @@ def _of(kind: str) -> Any:
 
 
 class Labels(Frozen):
-    """Sentences of each class, of which the first is used for inference; the shipped ones are thirty a class."""
+    """Sentences of each class, by default thirty; the first of each is used for inference."""
 
     REAL: Sentences = _of("REAL")
     FS: Sentences = _of("FS")
