@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from mmidd.schema import ForgeryType, Split
+from mmidd.training.accumulate import accumulate
+from mmidd.training.config import apply_overrides, load_preset
+from mmidd.training.tasks import build_task
+from mmidd.training.tasks.sd2 import Sd2
+from tests.training.training_world import MemorySamples, random_batch, small_config
+
+CLAM, ADAPTER, SCALARS = 4_198_400, 2_885_376, 3
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("lora.rank=8", 2_162_688 + CLAM + ADAPTER + SCALARS),
+        ("lora.rank=16", 2 * 2_162_688 + CLAM + ADAPTER + SCALARS),
+        ("lora.targets=[q_proj, v_proj]", 1_081_344 + CLAM + ADAPTER + SCALARS),
+        ("adapter_width=2048", 2_162_688 + CLAM + 5_769_984 + SCALARS),
+        ("temperature=frozen", 2_162_688 + CLAM + ADAPTER + 2),
+        ("clam=false", 2_162_688 + ADAPTER - 1024 * 1024 + SCALARS),
+    ],
+)
+def test_the_paper_preset_trains_as_many_weights_as_published(override: str, expected: int) -> None:
+    config = apply_overrides(load_preset("sd2", "paper"), ["backbone.weights=random", override])
+    with torch.device("meta"):
+        task = build_task(config)
+    assert sum(p.numel() for p in task.trainable().values()) == expected
+    frozen = [name for name, p in task.named_parameters() if not p.requires_grad]
+    assert "clip.visual.proj" in frozen
+
+
+def test_a_contrast_that_weighs_nothing_needs_no_captions() -> None:
+    config = small_config("sd2", "contrast_face=0", "contrast_environment=0")
+    task = build_task(config)
+    batch = dataclasses.replace(
+        random_batch(6, 32), face_caption=(None,) * 6, environment_caption=(None,) * 6
+    )
+    features = task(batch)
+    terms = task.losses(features, batch, torch.Generator())
+    assert not task.needs_captions
+    assert features.keys() == {"f"}
+    assert terms.parts.keys() == {"type", "separation"}
+
+
+@pytest.mark.parametrize("part", ["type", "separation", "face", "environment"])
+def test_every_part_of_the_loss_has_its_weight(part: str) -> None:
+    key = {"type": "alpha", "separation": "separation"}.get(part, f"contrast_{part}")
+    batch = random_batch(6, 32)
+    totals, value = [], 0.0
+    for weight in (1.0, 3.0):
+        task = build_task(small_config("sd2", f"{key}={weight}"))
+        with torch.no_grad():
+            terms = task.losses(task(batch), batch, torch.Generator().manual_seed(0))
+        totals.append(float(terms.total))
+        value = float(terms.parts[part])
+    assert totals[1] - totals[0] == pytest.approx(2 * value, rel=1e-4)
+
+
+def test_without_clam_the_final_token_alone_is_adapted() -> None:
+    task = Sd2(small_config("sd2", "clam=false"))  # type: ignore[arg-type]
+    images = random_batch(2, 32).images
+    with torch.no_grad():
+        pooled = task.clip.visual(task.normalise(images))
+        final = torch.linalg.lstsq(task.clip.visual.proj.T, pooled.T).solution.T
+        tokens = task.clip.visual.forward_intermediates(task.normalise(images), output_extra_tokens=True)
+        last = task.clip.visual.ln_post(tokens["image_intermediates_prefix"][-1][:, 0])
+        f = task(random_batch(2, 32))["f"]
+    assert final.shape == last.shape
+    torch.testing.assert_close(f, torch.nn.functional.normalize(task.clam.adapter(last), dim=-1))
+
+
+def test_sixteen_crops_are_learned_by_heart() -> None:
+    config = small_config("sd2", "batch=16", "micro_batch=16")
+    task = build_task(config).train()
+    samples = MemorySamples(Split.TRAIN, 8, kinds=2).samples
+    kinds = [ForgeryType(sample.row["type"]).index for sample in samples]
+    batch = dataclasses.replace(
+        random_batch(16, 32),
+        images=task.prepare([sample.image for sample in samples]),
+        label=torch.tensor([int(kind > 0) for kind in kinds]),
+        type=torch.tensor(kinds),
+    )
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": group.parameters, "lr": lr}
+            for group, lr in zip(task.groups(), (5e-3, 2e-2), strict=True)
+        ]
+    )
+    for step in range(100):
+        optimiser.zero_grad()
+        accumulate(task, task, batch, 16, seed=step, backward=torch.autograd.backward)
+        optimiser.step()
+    assert roc_auc_score(batch.label, task.score(batch.images).fake) == 1.0
+
+
+def test_labels_come_in_the_order_of_the_types() -> None:
+    labels = load_preset("sd2", "paper").model_dump()["labels"]
+    assert list(labels) == [kind.value for kind in ForgeryType]
+    assert {len(set(sentences)) for sentences in labels.values()} == {30}
+    assert MemorySamples(Split.VAL, 5).rows["type"].unique(maintain_order=True).to_list() == list(labels)
