@@ -89,7 +89,7 @@ def _run(config: TrainConfig, shards: Path | str, run_dir: Path, resume: bool, q
         with TrainView(quiet=quiet) if is_first() else nullcontext(SilentReporter()) as view:
             return run(config, shards, run_dir, view, resume)
     except torch.OutOfMemoryError:
-        smaller = "batch" if config.normalises_over_the_batch else "micro_batch"
+        smaller = "batch" if config.backbone.normalises_over_the_batch else "micro_batch"
         raise MmiddError(
             f"the GPU's memory is full; start a new run with {smaller} below {config.micro_batch}, "
             "or with --set gradient_checkpointing=true"

@@ -15,20 +15,16 @@ from lightning_fabric import Fabric
 
 from mmidd.engine.signals import stop_signals
 from mmidd.errors import MmiddError
-from mmidd.training.accumulate import accumulate
 from mmidd.training.best import Best
 from mmidd.training.checkpoint import Progress, State, read_state, save_state
 from mmidd.training.config import TrainConfig
 from mmidd.training.data import Batch, TrainingData, as_batch, train_stream
-from mmidd.training.ema import Average
+from mmidd.training.learner import Learner
 from mmidd.training.log import Log
-from mmidd.training.optimiser import build_optimiser, clip_gradient, uphill
-from mmidd.training.parallel import place
-from mmidd.training.ranks import Ranks
 from mmidd.training.record import Record
 from mmidd.training.report import Reporter, Start, Step
 from mmidd.training.schedule import lr_factor
-from mmidd.training.tasks.base import Features, LossTerms, Task
+from mmidd.training.tasks.base import LossTerms, Task
 from mmidd.training.trained import trained_state
 from mmidd.training.validate import validate
 
@@ -83,14 +79,10 @@ class Loop:
         reporter: Reporter,
         fabric: Fabric,
     ) -> None:
-        self.task, self.data, self.config, self.run_dir = task, data, config, run_dir
+        self.data, self.config, self.run_dir = data, config, run_dir
         self.reporter, self.fabric = reporter, fabric
-        self.ranks = Ranks(fabric.global_rank, fabric.world_size)
-        place(task, config, fabric)
-        groups = task.groups()
-        self.top_lrs = [group.lr for group in groups]
-        self.optimiser = build_optimiser(groups, config.optim)
-        self.average = Average(task.learned(), config.optim.ema) if config.optim.ema else None
+        self.learner = Learner(task, config, fabric)
+        self.task, self.ranks = task, self.learner.ranks
         self.stream = train_stream(data, config, task.size, self.ranks.rank, self.ranks.count)
         self.per_epoch = self.stream.planned.steps
         self.total = min(self.per_epoch * config.epochs, config.max_steps or self.per_epoch * config.epochs)
@@ -132,41 +124,13 @@ class Loop:
         return False
 
     def _step(self, batch: Batch, waited: float) -> None:
-        progress, optim = self.progress, self.config.optim
+        progress = self.progress
         told = self.ranks.gather((len(batch), batch.unusable))
         self._leave_out([why for _, unusable in told for why in unusable])
-        factor = lr_factor(progress.step, self.total, self.per_epoch, optim)
-        for group, top in zip(self.optimiser.param_groups, self.top_lrs, strict=False):
-            group["lr"] = top * factor
-        self.task.train()
-        batch = batch.to(self.fabric.device).rendered(self.task.size)
-        terms, good = self._gradient(batch)
-        if good and optim.sam:
-            with uphill(self.task.trainable().values(), optim.sam):
-                _, good = self._gradient(batch)
-        if good:
-            self.optimiser.step()
+        factor = lr_factor(progress.step, self.total, self.per_epoch, self.config.optim)
+        terms, good = self.learner.step(batch, progress.step, factor)
         progress.step += 1
-        if good and self.average:
-            self.average.update(progress.step)
-        self._tell(terms, good, factor * self.top_lrs[0], sum(count for count, _ in told), waited)
-
-    def _gradient(self, batch: Batch) -> tuple[LossTerms, bool]:
-        """The gradient of the global batch in the parameters; its loss, and whether both are finite."""
-        self.optimiser.zero_grad()
-        seed = self.config.seed * 1_000_003 + self.progress.step * 4099
-        micro_batch, backward = self.config.micro_batch, self.fabric.backward
-        terms = accumulate(self.task, self._encode, batch, micro_batch, seed, backward, self.ranks)
-        if not terms.total.isfinite():
-            return terms, False
-        trained = list(self.task.trainable().values())
-        self.ranks.average(trained)
-        return terms, bool(clip_gradient(trained, self.config.optim.clip_norm).isfinite())
-
-    def _encode(self, batch: Batch) -> Features:
-        with self.fabric.autocast():
-            features: Features = self.task(batch)
-        return features
+        self._tell(terms, good, factor * self.learner.lr, sum(count for count, _ in told), waited)
 
     def _tell(self, terms: LossTerms, good: bool, lr: float, samples: int, waited: float) -> None:
         progress, values = self.progress, terms.values()
@@ -189,7 +153,8 @@ class Loop:
 
     def _end_epoch(self) -> None:
         progress, config = self.progress, self.config
-        with self.average.in_place() if self.average else nullcontext():
+        average = self.learner.average
+        with average.in_place() if average else nullcontext():
             metrics = validate(
                 self.task, self.data.val, config.validation, config.micro_batch, self._leave_out, self.ranks
             )
@@ -203,7 +168,7 @@ class Loop:
         self.record.unusable(self.progress.step, reasons)
 
     def _state(self) -> State:
-        return State(self.task, self.optimiser, self.average, self.stream, self.progress)
+        return State(self.task, self.learner.optimiser, self.learner.average, self.stream, self.progress)
 
     def _save(self) -> None:
         state = {**self._state().whole(), "data": self.data.fingerprint()}

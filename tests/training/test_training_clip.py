@@ -87,6 +87,7 @@ def test_lora_on_large_towers_has_the_published_sizes(
 def test_clam_has_the_published_sizes(hidden: int, adapter: int) -> None:
     with torch.device("meta"):
         clam = Clam(1024, 768, 8, hidden, "literal")
+    assert clam.attention
     assert (count(clam.attention), count(clam.adapter)) == (4_198_400, adapter)
 
 

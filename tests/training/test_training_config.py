@@ -78,7 +78,7 @@ def test_a_bad_override_is_one_clear_line(override: str, message: str) -> None:
 def test_unknown_method_and_preset_name_the_known_ones() -> None:
     with pytest.raises(UsageError, match="sd2, lnclip"):
         load_preset("lnclop", "tiny")
-    with pytest.raises(UsageError, match="paper, paper-sbi, tiny, tiny-sbi"):
+    with pytest.raises(UsageError, match="paper, paper-sbi, small, tiny, tiny-sbi"):
         load_preset("sd2", "huge")
 
 

@@ -73,6 +73,11 @@ class Backbone(Frozen):
     batch_norm: bool = False
     shape: ClipShape | None = None
 
+    @property
+    def normalises_over_the_batch(self) -> bool:
+        """Whether it has batch normalisation, so that a batch must pass it at once."""
+        return self.batch_norm or (self.shape is not None and self.shape.stem == "conv")
+
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if (self.name is None) == (self.shape is None):

@@ -109,15 +109,9 @@ class TrainConfig(Frozen):
     keep: Keep = Keep()
     wandb: str | None = None
 
-    @property
-    def normalises_over_the_batch(self) -> bool:
-        """Whether the encoder has batch normalisation, so that a batch must pass it at once."""
-        shape = self.backbone.shape
-        return self.backbone.batch_norm or (shape is not None and shape.stem == "conv")
-
     @model_validator(mode="after")
     def _whole_batch(self) -> Self:
-        if self.normalises_over_the_batch and self.micro_batch < self.batch:
+        if self.backbone.normalises_over_the_batch and self.micro_batch < self.batch:
             raise ValueError("the encoder normalises over the batch; set micro_batch to batch")
         return self
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmidd.errors import UsageError
 from mmidd.training.config import Backbone, ClipShape, Lora
+from mmidd.training.config.backbone import Channels
 from mmidd.training.models.stem import StemVision
 from mmidd.training.models.weights import PRETRAINED, RANDOM, nearest, obtainable, put, read_tensors, seeded
 
@@ -92,6 +93,12 @@ def _named(backbone: Backbone, seed: int) -> nn.Module:
             device=torch.get_default_device(),
         )
     return model
+
+
+def normalisation(visual: Any, backbone: Backbone) -> tuple[Channels, Channels]:
+    """Mean and standard deviation of what a vision tower sees: the settings', else its own, else CLIP's."""
+    mean = backbone.mean or tuple(getattr(visual, "image_mean", MEAN))
+    return mean, backbone.std or tuple(getattr(visual, "image_std", STD))
 
 
 def build_clip(shape: ClipShape) -> nn.Module:

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from mmidd.errors import UsageError
 from mmidd.training.config import Backbone
-from mmidd.training.models.clip import MEAN, STD, load_clip
-
-Channels = tuple[float, float, float]
+from mmidd.training.config.backbone import Channels
+from mmidd.training.models.clip import MEAN, STD, load_clip, normalisation
 
 
 class Encoder(nn.Module, ABC):
@@ -46,14 +45,13 @@ class Encoder(nn.Module, ABC):
 class ClipVision(Encoder):
     """open_clip's vision tower without its projection."""
 
-    def __init__(self, clip: Any) -> None:
+    def __init__(self, clip: Any, mean: Channels = MEAN, std: Channels = STD) -> None:
         super().__init__()
         self.tower: Any = clip.visual
         self.tower.proj = None
         self.width = self.tower.ln_post.normalized_shape[0]
         self.size = int(self.tower.image_size[0])
-        self.mean = tuple(getattr(self.tower, "image_mean", MEAN))
-        self.std = tuple(getattr(self.tower, "image_std", STD))
+        self.mean, self.std = mean, std
 
     def forward(self, images: Tensor) -> Tensor:
         """The class token after the last LayerNorm."""
@@ -69,10 +67,17 @@ def vision_encoder(backbone: Backbone, seed: int) -> Encoder:
     """The vision encoder of a configuration, float32, in evaluation mode.
 
     Raises:
-        UsageError: unknown name, or weights that cannot be had; says what to pass.
+        UsageError: unknown name, or weights that cannot be had, or batch normalisation that is not declared;
+            says what to pass.
     """
     encoder = _load(backbone, seed)
     encoder.mean, encoder.std = backbone.mean or encoder.mean, backbone.std or encoder.std
+    found = any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules())
+    if found != backbone.normalises_over_the_batch:
+        raise UsageError(
+            f"the encoder has {'' if found else 'no '}batch normalisation; "
+            f"--set backbone.batch_norm={str(found).lower()}"
+        )
     return encoder
 
 
@@ -93,4 +98,4 @@ def _load(backbone: Backbone, seed: int) -> Encoder:
                     f"{backbone.name} has no vision transformer with a class token in open_clip; "
                     "set backbone.library to timm and backbone.name to timm's name of it"
                 )
-            return ClipVision(clip)
+            return ClipVision(clip, *normalisation(clip.visual, backbone))

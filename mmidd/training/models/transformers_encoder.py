@@ -15,8 +15,9 @@ from transformers.utils import logging
 
 from mmidd.errors import UsageError
 from mmidd.training.config import Backbone
+from mmidd.training.config.backbone import Channels
 from mmidd.training.models.clip import MEAN, STD
-from mmidd.training.models.encoder import Channels, Encoder
+from mmidd.training.models.encoder import Encoder
 from mmidd.training.models.vit_sizes import vision_config
 from mmidd.training.models.weights import PRETRAINED, RANDOM, is_file, obtainable, read_encoder, seeded
 

@@ -15,12 +15,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmidd.training.augment import resize
 from mmidd.training.config import TrainConfig
+from mmidd.training.config.backbone import Channels
 from mmidd.training.data import Batch
 from mmidd.training.models.clip import MEAN, STD
 
 ConfigT = TypeVar("ConfigT", bound=TrainConfig)
 Features = dict[str, Tensor]
-Channels = tuple[float, float, float]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class Classifier(Task[ClassifierConfig]):
     """The baselines that train; score is softmax P(fake).
 
     Raises:
-        UsageError: the encoder has no projections to tune, or batch normalisation that is not declared.
+        UsageError: the encoder has no projections to tune; or see `vision_encoder`.
     """
 
     def __init__(self, config: ClassifierConfig) -> None:
@@ -71,12 +71,6 @@ class Classifier(Task[ClassifierConfig]):
 
 def _tuned(encoder: Encoder, config: ClassifierConfig) -> Encoder:
     """The encoder, of which only what `tune` says requires gradients."""
-    declared = config.normalises_over_the_batch
-    if declared != any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules()):
-        raise UsageError(
-            f"the encoder has {'no ' if declared else ''}batch normalisation; "
-            f"--set backbone.batch_norm={str(not declared).lower()}"
-        )
     match config.tune:
         case "lora":
             try:

@@ -20,7 +20,7 @@ from mmidd.training import losses
 from mmidd.training.config import Sd2Config
 from mmidd.training.data import NO_CAPTIONS, Batch
 from mmidd.training.models.clam import Clam, layer_tokens
-from mmidd.training.models.clip import add_lora, encode_text, load_clip
+from mmidd.training.models.clip import add_lora, encode_text, load_clip, normalisation
 from mmidd.training.tasks.base import Features, Group, LossTerms, Task
 
 
@@ -29,7 +29,8 @@ class Sd2(Task[Sd2Config]):
 
     def __init__(self, config: Sd2Config) -> None:
         clip: Any = load_clip(config.backbone, config.seed)
-        super().__init__(config, int(clip.visual.image_size[0]))
+        size, visual = int(clip.visual.image_size[0]), clip.visual
+        super().__init__(config, size, *normalisation(visual, config.backbone))
         self.clip = clip
         if config.trainable == "lora":
             self.clip = add_lora(self.clip, config.lora, config.seed)

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmidd.schema import ForgeryType
 from mmidd.training.config import ZeroshotConfig
 from mmidd.training.data import Batch
-from mmidd.training.models.clip import MEAN, STD, encode_text, load_clip
+from mmidd.training.models.clip import encode_text, load_clip, normalisation
 from mmidd.training.tasks.base import Features, Group, LossTerms, Task
 
 SCALE = 100.0
@@ -26,9 +26,7 @@ class Zeroshot(Task[ZeroshotConfig]):
     def __init__(self, config: ZeroshotConfig) -> None:
         clip: Any = load_clip(config.backbone, config.seed)
         visual, backbone = clip.visual.requires_grad_(False), config.backbone
-        mean = backbone.mean or tuple(getattr(visual, "image_mean", MEAN))
-        std = backbone.std or tuple(getattr(visual, "image_std", STD))
-        super().__init__(config, int(visual.image_size[0]), mean, std)
+        super().__init__(config, int(visual.image_size[0]), *normalisation(visual, backbone))
         self.visual = visual
         with torch.no_grad():
             self.register_buffer("classes", encode_text(clip, config.labels.plain), persistent=False)
