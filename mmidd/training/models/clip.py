@@ -130,8 +130,7 @@ def add_lora(model: nn.Module, lora: Lora, seed: int) -> nn.Module:
     config = LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets)
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         adapted: nn.Module = inject_adapter_in_model(config, model)
     return adapted
 

@@ -21,6 +21,7 @@ from mmidd.training.config import Sd2Config
 from mmidd.training.data import NO_CAPTIONS, Batch
 from mmidd.training.models.clam import Clam, layer_tokens
 from mmidd.training.models.clip import add_lora, encode_text, load_clip, normalisation
+from mmidd.training.models.weights import seeded
 from mmidd.training.tasks.base import Features, Group, LossTerms, Task
 
 
@@ -35,8 +36,7 @@ class Sd2(Task[Sd2Config]):
         if config.trainable == "lora":
             self.clip = add_lora(self.clip, config.lora, config.seed)
         width, embed_dim = self.clip.visual.proj.shape
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with seeded(config.seed):
             heads = config.clam_heads if config.clam else None
             self.clam = Clam(width, embed_dim, heads, config.adapter_width, config.adapter)
         self.clip.visual.proj.requires_grad_(config.trainable == "all" and config.adapter == "residual")
