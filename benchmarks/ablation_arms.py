@@ -1,8 +1,9 @@
 """The rows of the ablation table.
 
 Small networks at 64 px, equal steps for all but Xception, which is twenty times as large. `random`: all
-weights learn, from random ones. `captions`: what the method tunes learns, from a small CLIP that was first
-trained on images and captions of the training split alone.
+weights learn, from random ones, in a transformer with a convolutional stem. `captions`: what the method tunes
+learns, in a plain one (whose norms are LayerNorms alone, as LNCLIP needs) that is the vision tower of a small
+CLIP, first trained on images and captions of the training split without labels.
 """
 
 from __future__ import annotations
@@ -11,14 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-STEPS = 1000
+STEPS = 900
 XCEPTION_STEPS = 200
 CAPTION_STEPS = 1500
-SHAPE = (
-    "embed_dim: 128, stem: conv, "
-    "vision: {image_size: 64, patch_size: 16, width: 128, layers: 2, head_width: 32}, "
-    "text: {context_length: 48, width: 64, heads: 2, layers: 1}"
-)
+TEXT = "text: {context_length: 48, width: 64, heads: 2, layers: 1}"
+STEM = "stem: conv, vision: {image_size: 64, patch_size: 16, width: 128, layers: 2, head_width: 32}"
+PLAIN = "stem: patch, vision: {image_size: 64, patch_size: 8, width: 128, layers: 4, head_width: 32}"
 SD2 = {
     "sd2": (),
     "sd2 without CLAM": ("clam=false",),
@@ -81,14 +80,14 @@ def arm(name: str, start: str, method: str, *settings: str) -> Arm:
     return Arm(name, start, (method, "--preset", "tiny", *sets))
 
 
-def backbone(weights: Path | None = None) -> str:
-    """The small CLIP, random or of a file."""
-    return f"backbone={{shape: {{{SHAPE}}}" + (f", weights: {weights}}}" if weights else "}")
+def backbone(vision: str, weights: str = "random") -> str:
+    """The setting of a small CLIP."""
+    return f"backbone={{shape: {{embed_dim: 128, {vision}, {TEXT}}}, weights: {weights}}}"
 
 
 CAPTIONS_ALONE = arm(
-    *("captions", "random", "sd2", backbone()),
+    *("captions", "random", "sd2", backbone(PLAIN)),
     *("alpha=0", "separation=0", "clam=false", "sampling={pair: false}"),
     *("optim.new_lr=1e-9", "contrast_scale=20", f"max_steps={CAPTION_STEPS}"),
 )
-"""Sees no label. sd2's adapter stays at zero and its contrast's scale and bias as they are: CLIP alone learns."""
+"""Sees no label. The adapter stays at zero, the contrast's scale and bias as they are: CLIP alone learns."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -206,3 +207,33 @@ def test_other_ranks_say_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(verb, "summary", lambda _: "done")
     done = here("lnclip", *places(home))
     assert vars(done) == {"code": 0, "out": "", "err": []}, "the first rank has made the folder meanwhile"
+
+
+def test_torchrun_trains_one_run_with_one_voice(home: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [
+        *torchrun,
+        "-m",
+        "mmidd.cli.main",
+        "train",
+        "lnclip",
+        "--preset",
+        "tiny",
+        "--name",
+        "two",
+        *QUICK,
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, *places(home)], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("training ") == 1
+    assert "2 ranks" in done.stdout
+    assert done.stdout.count("best epoch") == 1
+    one, two = (home / "runs" / name / "metrics.jsonl" for name in ("lnclip-tiny", "two"))
+    losses = [
+        [json.loads(line)["total"] for line in path.read_text().splitlines() if '"train"' in line]
+        for path in (one, two)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)

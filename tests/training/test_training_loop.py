@@ -348,6 +348,27 @@ def test_selection_follows_the_level_of_the_validation(tmp_path: Path) -> None:
         assert best.video_auc == metrics[expected]["video_auc"]
 
 
+@pytest.mark.parametrize("method", ["lnclip", "sd2"])
+def test_mixed_precision_keeps_losses_and_weights_in_float32(method: str, tmp_path: Path) -> None:
+    seen: set[torch.dtype] = set()
+    config = small_config(method, "precision=bf16-mixed", "epochs=1", "micro_batch=3")
+    task = build_task(config)
+    inner = task.losses
+
+    def watched(features: Features, batch: Batch, generator: torch.Generator) -> LossTerms:
+        seen.update(x.dtype for x in features.values())
+        return inner(features, batch, generator)
+
+    task.losses = watched  # type: ignore[method-assign]
+    narrow: set[torch.dtype] = set()
+    task.blocks()[0].mlp.c_fc.register_forward_hook(lambda _m, _i, out: narrow.add(out.dtype))  # type: ignore[union-attr]
+    result, _ = fit(config, tmp_path, task=task)
+    assert (result.steps, result.skipped) == (result.total_steps, 0)
+    assert seen == {torch.float32}
+    assert torch.bfloat16 in narrow
+    assert {p.dtype for p in task.parameters()} == {torch.float32}
+
+
 def test_no_epochs_validate_and_keep_the_start(tmp_path: Path) -> None:
     config, recorder = small_config("lnclip", "epochs=0"), Recorder()
     result, task = fit(config, tmp_path, recorder)
