@@ -52,10 +52,7 @@ class Arm:
 
 def arms(captions: Path) -> Iterator[Arm]:
     """All rows; `captions` is the file of the CLIP that was trained on captions."""
-    scratch, clip = (
-        f"backbone={{shape: {{{SHAPE}}}}}",
-        f"backbone={{shape: {{{SHAPE}}}, weights: {captions}}}",
-    )
+    scratch, clip = backbone(STEM), backbone(PLAIN, str(captions))
     for name, settings in SD2.items():
         yield arm(name, "random", "sd2", scratch, *settings)
     for name, settings in LNCLIP.items():

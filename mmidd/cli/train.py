@@ -85,6 +85,8 @@ def _run(config: TrainConfig, shards: Path | str, run_dir: Path, resume: bool, q
         wandb_package()
     if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:
         say(use_all(torch.cuda.device_count(), sys.argv[1:]), quiet=quiet)
+    if name := config.backbone.name:
+        say(f"loading {name} with weights {config.backbone.weights}", quiet=quiet)
     try:
         with TrainView(quiet=quiet) if is_first() else nullcontext(SilentReporter()) as view:
             return run(config, shards, run_dir, view, resume)

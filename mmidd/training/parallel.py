@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from functools import partial
@@ -23,6 +24,7 @@ from mmidd.training.tasks.base import Task
 
 def open_fabric(config: TrainConfig) -> Fabric:
     """One device, or one for each process that `torchrun` started; these know each other afterwards."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     count, here = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if count == 1:
         return Fabric(accelerator="auto", devices=1, precision=config.precision)
