@@ -9,10 +9,10 @@ A name is who, from where, and whether compiled:
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,10 +24,8 @@ from benchmarks.training_reference import reference
 from benchmarks.training_turns import Job, Turns
 from benchmarks.training_world import memory_batch
 from mmidd.training.config import TrainConfig
-from mmidd.training.data import open_data
-from mmidd.training.loop import Loop
+from mmidd.training.learner import Learner
 from mmidd.training.parallel import open_fabric
-from mmidd.training.record import Record
 from mmidd.training.report import SilentReporter, Step
 from mmidd.training.tasks import build_task
 from mmidd.training.train import train
@@ -65,21 +63,20 @@ def ours_from_files(config: TrainConfig, job: Job, turns: Turns) -> None:
 
 
 def ours_from_memory(config: TrainConfig, job: Job, turns: Turns) -> None:
-    """The loop's step alone."""
-    fabric, data, task = open_fabric(config), open_data(job.world.shards, config), build_task(config)
-    with tempfile.TemporaryDirectory() as folder:
-        loop = Loop(task, data, config, Path(folder), SilentReporter(), fabric)
-        loop.record, loop.clock = Record(None, None), time.perf_counter()
-        batch = memory_batch(job.batch, task.size).to(fabric.device)
-        turns.ready(
-            {
-                "loss": first_loss(task, lambda draws: task.losses(task(batch), batch, draws).total),
-                "trained": sum(p.numel() for p in task.trainable().values()),
-            }
-        )
-        while True:
-            loop._step(batch, 0.0)
-            turns.step(0.0)
+    """What the loop does with a batch."""
+    task, fabric = build_task(config), open_fabric(config)
+    learner = Learner(task, config, fabric)
+    batch = memory_batch(job.batch, task.size).to(fabric.device)
+    turns.ready(
+        {
+            "loss": first_loss(task, lambda draws: task.losses(task(batch), batch, draws).total),
+            "trained": sum(p.numel() for p in task.trainable().values()),
+        }
+    )
+    for number in itertools.count():
+        terms, _ = learner.step(batch, number, factor=1.0)
+        terms.values()
+        turns.step(0.0)
 
 
 def theirs(config: TrainConfig, job: Job, turns: Turns, who: str, source: str) -> None:
