@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmidd.dialogue.conversation import Message
 from mmidd.errors import DataError, UsageError
 from mmidd.schema import Label, Split
 from mmidd.shards.dataset import ShardDataset
@@ -20,13 +21,15 @@ from mmidd.shards.loader import Loaded, Loader
 from mmidd.shards.sampling import encode
 from mmidd.shards.stream import Stream
 from mmidd.training.augment import Draw
-from mmidd.training.augment.device import apply_batch
+from mmidd.training.augment.device import apply_batch, apply_to_masks
 from mmidd.training.config import TrainConfig
 from mmidd.training.online import OnlineSamples
 from mmidd.training.prepare import About, AsItIs, Augmented
 from mmidd.training.ranks import Ranks
 from mmidd.training.samples import Samples
 
+COLOURS = 3
+NO_MASKS = torch.empty(0, dtype=torch.uint8)
 NO_CAPTIONS = "the method needs captions, and the shards lack them; run `mmidd caption`, then `mmidd shard`"
 
 
@@ -76,6 +79,9 @@ class TrainingData:
 class Batch:
     """Samples side by side: images (B, S, S, 3) uint8; label and type (B,) int64.
 
+    `mask` (B, S, S) uint8 holds the soft masks of forgeries, 0 for reals, and is (0,) where the method needs
+    none. A forgery that was drawn online has the `pair_id` of its real.
+
     `changes` is what the device still has to render; `unusable` says of every sample that is missing
     from the batch why.
     """
@@ -87,6 +93,9 @@ class Batch:
     environment_caption: tuple[str | None, ...]
     sample_id: tuple[str, ...]
     video_id: tuple[str, ...]
+    pair_id: tuple[str | None, ...] = ()
+    mask: Tensor = NO_MASKS
+    conversation: tuple[tuple[Message, ...], ...] = ()
     changes: tuple[Draw, ...] = ()
     unusable: tuple[str, ...] = ()
 
@@ -125,15 +134,16 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch with its tensors on a device."""
-        return replace(
-            self, images=self.images.to(device), label=self.label.to(device), type=self.type.to(device)
-        )
+        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
 
     def rendered(self, size: int) -> Batch:
         """The batch with its augmentation, where that was left to the device; images become size x size."""
         if not self.changes:
             return self
-        return replace(self, images=apply_batch(self.images, self.changes, size), changes=())
+        images = apply_batch(self.images, self.changes, size)
+        mask = apply_to_masks(self.mask, self.changes, size) if len(self.mask) else self.mask
+        return replace(self, images=images, mask=mask, changes=())
 
 
 def train_stream(
@@ -141,7 +151,7 @@ def train_stream(
 ) -> Stream[About]:
     """A rank's augmented batches, epoch after epoch; `size` is the side of what the network sees."""
     on_device = config.augment_on == "device"
-    fill = Augmented(data.train, size, config.augment, config.seed, on_device)
+    fill = Augmented(data.train, size, config.augment, config.seed, on_device, config.needs_masks)
     return Stream(
         data.train,
         fill,
@@ -180,15 +190,18 @@ def as_batch(loaded: Loaded[About]) -> Batch:
     if not loaded.about:
         count, why = len(loaded.unusable), loaded.unusable[0]
         raise DataError("unusable_batch", f"none of its {count} samples can be used: {why}")
-    about = loaded.about
+    about, planes = loaded.about, torch.from_numpy(loaded.images)
     return Batch(
-        images=torch.from_numpy(loaded.images),
+        images=planes[..., :COLOURS],
+        mask=planes[..., COLOURS] if planes.shape[-1] > COLOURS else NO_MASKS,
         label=torch.tensor([one.label for one in about]),
         type=torch.tensor([one.type for one in about]),
         face_caption=tuple(one.face for one in about),
         environment_caption=tuple(one.environment for one in about),
         sample_id=tuple(one.key for one in about),
         video_id=tuple(one.video_id for one in about),
+        pair_id=tuple(one.pair_id for one in about),
+        conversation=tuple(one.conversation for one in about),
         changes=tuple(one.change for one in about if one.change),
         unusable=tuple(str(why) for why in loaded.unusable),
     )

@@ -1,7 +1,8 @@
-"""Losses of the contrastive detectors, on L2-normalised features in float32.
+"""Losses of the detectors, in float32.
 
-All take unit vectors of shape (n, d) and return a scalar. Formulas: LNCLIP-DF,
-arXiv 2508.06248 (alignment, uniformity) and SD2, OpenReview hNd5L7WnjC (the other three).
+The contrastive ones take unit vectors of shape (n, d) and return a scalar. Formulas: LNCLIP-DF,
+arXiv 2508.06248 (alignment, uniformity), SD2, OpenReview hNd5L7WnjC (the next three), and KFD,
+arXiv 2503.14853 (Dice, focal).
 """
 
 from __future__ import annotations
@@ -53,6 +54,29 @@ def sigmoid_contrast(
     if ignore is not None:
         terms = terms.masked_fill(ignore, 0.0)
     return terms.sum() / len(f)
+
+
+def dice(p: Tensor, target: Tensor) -> Tensor:
+    """Of every image 1 - (2 sum pt + 1) / (sum p + sum t + 1), (n,).
+
+    Args:
+        p: (n, H, W), probability that a pixel is forged.
+        target: (n, H, W) in [0, 1].
+    """
+    common, both = (p * target).sum((1, 2)), (p + target).sum((1, 2))
+    return 1 - (2 * common + 1) / (both + 1)
+
+
+def focal(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
+    """Mean over pixels of -(1 - p)^gamma log p, p being that of the pixel's own class (arXiv 1708.02002).
+
+    Args:
+        logits: (n, classes, H, W).
+        target: (n, H, W) int64, the class.
+        gamma: 0 is cross-entropy.
+    """
+    log_p = -F.cross_entropy(logits, target, reduction="none")
+    return -((1 - log_p.exp()) ** gamma * log_p).mean()
 
 
 def _pairs(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,11 +11,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from mmidd.dialogue.blends import REAL, finding
+from mmidd.dialogue.conversation import Message, converse
+from mmidd.dialogue.finding import Finding
 from mmidd.errors import UsageError
 from mmidd.preprocess.blend.landmarks import crop_marks
 from mmidd.preprocess.blend.recipe import RecipeName
 from mmidd.preprocess.blend.render import finished
-from mmidd.preprocess.simulate import forgery_type, simulate_sample
+from mmidd.preprocess.simulate import forgery_type, generator, simulate_sample
 from mmidd.schema import ForgeryType, Label, Split
 from mmidd.shards.dataset import ShardSample
 from mmidd.shards.index import ENTRIES
@@ -115,14 +118,24 @@ class OnlineSamples:
         marks = crop_marks(real.row)
         blend = finished(simulate_sample(real.image, marks, recipe, self.seed, real.key, self.epoch))
         row = {**real.row, "pair_id": real.key}
+        pristine = {
+            **row,
+            "type": ForgeryType.REAL.value,
+            "conversations": self._talk(real.key, recipe, REAL),
+        }
         fake = {
             **row,
+            "conversations": self._talk(real.key, recipe, finding(blend)),
             "label": Label.FAKE.value,
             "type": forgery_type(recipe).value,
             "video_id": f"{row['video_id']}#online",
         }
-        pristine = ShardSample(real.key, blend.real, {**row, "type": ForgeryType.REAL.value})
-        return pristine, ShardSample(f"{real.key}#online", blend.fake, fake, blend.mask)
+        forged = ShardSample(f"{real.key}#online", blend.fake, fake, blend.mask)
+        return ShardSample(real.key, blend.real, pristine), forged
+
+    def _talk(self, key: str, recipe: RecipeName, found: Finding) -> list[Message]:
+        """In both halves of a pair the human says the same."""
+        return converse(found, generator(self.seed, f"dialogue:{recipe}:{key}", self.epoch))
 
     def _recipe(self, key: str) -> RecipeName:
         digest = hashlib.blake2b(f"{self.seed}:{key}:{self.epoch}".encode(), digest_size=8).digest()

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from mmidd.errors import UsageError
@@ -55,7 +54,7 @@ def place(task: Task[Any], config: TrainConfig, fabric: Fabric) -> None:
     if not blocks and (named := [name for name, is_wanted in wanted.items() if is_wanted]):
         raise UsageError(f"{named[0]} works on transformer blocks, and this encoder has none; leave it out")
     if fabric.world_size > 1:
-        _share_batch_statistics(task, fabric)
+        _share_batch_statistics(task, config, fabric)
     task.to(fabric.device)
     for block in blocks:
         if config.gradient_checkpointing:
@@ -101,8 +100,9 @@ def _mapped(values: Mapping[str, Any], change: Any) -> dict[str, Any]:
     return {name: change(value) if isinstance(value, Tensor) else value for name, value in values.items()}
 
 
-def _share_batch_statistics(task: Task[Any], fabric: Fabric) -> None:
-    if not any(isinstance(module, _BatchNorm) for module in task.modules()):
+def _share_batch_statistics(task: Task[Any], config: TrainConfig, fabric: Fabric) -> None:
+    """Of the encoder, which sees a rank's own samples; what the losses run sees those of all ranks."""
+    if not config.backbone.normalises_over_the_batch:
         return
     if fabric.device.type == "cpu":
         raise UsageError(

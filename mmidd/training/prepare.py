@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from mmidd.dialogue.conversation import Message
+from mmidd.errors import DataError
+from mmidd.preprocess.detectors.base import Pixels
 from mmidd.schema import ForgeryType, Label
 from mmidd.shards import loader
 from mmidd.shards.ring import Images
-from mmidd.shards.samples import Sample
-from mmidd.training.augment import Draw, apply, draw, resize, sample_generator
+from mmidd.training.augment import Draw, apply, apply_to_mask, draw, resize, sample_generator
 from mmidd.training.ranges import Augment
-from mmidd.training.samples import Samples
+from mmidd.training.samples import Sample, Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +23,13 @@ class About:
 
     key: str
     video_id: str
+    pair_id: str | None
     label: int
     type: int
     face: str | None
     environment: str | None
     change: Draw | None = None
+    conversation: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Augmented:
         ranges: what is drawn from.
         seed: seed of the run.
         on_device: leave the drawing to the device, and give the crop as it is.
+        masks: a crop's fourth channel is its soft mask, 0 for reals.
     """
 
     samples: Samples
@@ -43,22 +50,25 @@ class Augmented:
     ranges: Augment
     seed: int
     on_device: bool = False
+    masks: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Of a crop in the batch."""
         side = self.samples.side if self.on_device else self.size
-        return side, side, 3
+        return side, side, 4 if self.masks else 3
 
     def __call__(self, drawn: loader.Draw, out: Images) -> About:
         """See `loader.Fill`."""
         sample = self.samples.at(drawn.epoch)[drawn.index]
-        change = draw(self.ranges, sample_generator(self.seed, drawn.epoch, drawn.step, sample.key))
-        if self.on_device:
-            out[:] = resize(sample.image, self.samples.side)
-            return about(sample, change)
-        out[:] = apply(sample.image, change, self.size)
-        return about(sample)
+        of = sample.row["pair_id"] if self.ranges.by_pair else sample.key
+        change = draw(self.ranges, sample_generator(self.seed, drawn.epoch, drawn.step, of))
+        now, later = (Draw(), change) if self.on_device else (change, None)
+        side = len(out)
+        out[..., :3] = apply(sample.image, now, side)
+        if self.masks:
+            out[..., 3] = apply_to_mask(mask_of(sample), now, side)
+        return about(sample, later)
 
 
 @dataclass(frozen=True)
@@ -80,15 +90,30 @@ class AsItIs:
         return about(sample)
 
 
+def mask_of(sample: Sample) -> Pixels:
+    """Soft mask, uint8 (H, W), 0 for a real.
+
+    Raises:
+        DataError: of a forgery that has none nobody knows where it was forged.
+    """
+    if sample.mask is not None:
+        return sample.mask
+    if sample.row["label"] == Label.FAKE:
+        raise DataError("no_mask", f"{sample.key} is a forgery without a mask")
+    return np.zeros(sample.image.shape[:2], dtype=np.uint8)
+
+
 def about(sample: Sample, change: Draw | None = None) -> About:
     """What a batch holds of a sample."""
     row = sample.row
     return About(
         key=sample.key,
         video_id=row["video_id"] or sample.key,
+        pair_id=row.get("pair_id"),
         label=int(row["label"] == Label.FAKE),
         type=ForgeryType(row["type"]).index,
         face=row.get("face"),
         environment=row.get("environment"),
         change=change,
+        conversation=tuple(row.get("conversations") or ()),
     )

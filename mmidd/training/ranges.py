@@ -29,6 +29,7 @@ class Augment(BaseModel):
     """Random changes of a training crop, each with its probability and range; the defaults are LNCLIP-DF's.
 
     Attributes:
+        by_pair: a forgery that is drawn online and its real get the same changes.
         rotate: degrees to either side.
         translate: share of the side in every direction.
         border: outside the image it is black (`zero`), or the image's mirror (`reflect`).
@@ -44,6 +45,7 @@ class Augment(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    by_pair: bool = False
     hflip_p: float = Field(default=0.5, ge=0, le=1)
     affine_p: float = Field(default=1.0, ge=0, le=1)
     rotate: float = Field(default=10.0, ge=0, le=180)

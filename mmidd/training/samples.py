@@ -6,11 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol, Self
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from mmidd.schema import Split
 from mmidd.shards import samples
 from mmidd.shards.reading import Indices
+
+
+class Sample(samples.Sample, Protocol):
+    """One crop; a simulated forgery has its soft mask, uint8 (H, W)."""
+
+    @property
+    def mask(self) -> NDArray[np.uint8] | None: ...  # noqa: D102
 
 
 class Samples(samples.Samples, Protocol):
@@ -27,6 +36,7 @@ class Samples(samples.Samples, Protocol):
     @property
     def identity(self) -> str: ...  # noqa: D102
     def at(self, epoch: int) -> Self: ...  # noqa: D102
+    def __getitem__(self, index: int) -> Sample: ...
     def column(self, name: str) -> pa.ChunkedArray: ...  # noqa: D102
     def reading(  # noqa: D102
         self, batches: Iterator[Indices]

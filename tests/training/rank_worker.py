@@ -13,13 +13,14 @@ import torch
 from mmidd.spec import PreprocessSpec
 from mmidd.training.accumulate import accumulate
 from mmidd.training.checkpoint import start_run
-from mmidd.training.config import TrainConfig
+from mmidd.training.config import KfdConfig, TrainConfig
 from mmidd.training.loop import Loop, TrainResult
 from mmidd.training.optimiser import clip_gradient
 from mmidd.training.parallel import open_fabric, place, whole
 from mmidd.training.ranks import Ranks
 from mmidd.training.report import SilentReporter, Step
 from mmidd.training.tasks import build_task
+from tests.training.kfd_world import kfd_config, pairs
 from tests.training.training_world import memory_data, random_batch, small_config
 
 # AdamW magnifies the rounding of LoRA's first gradients.
@@ -32,6 +33,7 @@ TRAINED = {
 GRADIENTS = {
     "one pass": small_config("sd2", "micro_batch=64"),
     "micro-batches": small_config("sd2", "micro_batch=2"),
+    "kfd": kfd_config("micro_batch=2", "trainable=all"),
     "slerp": small_config("lnclip", "variant=lnclip-df", "micro_batch=2"),
     "fsdp": small_config("lnclip", "strategy=fsdp", "micro_batch=3", "gradient_checkpointing=true"),
 }
@@ -50,7 +52,8 @@ def gradient(config: TrainConfig) -> dict[str, Any]:
     """Of a batch of 11, of which the first rank has 4 and the second 7; its loss and norm."""
     fabric, task = open_fabric(config), build_task(config).train()
     place(task, config, fabric)
-    ranks, batch = Ranks(fabric.global_rank, fabric.world_size), random_batch(11, 32)
+    ranks = Ranks(fabric.global_rank, fabric.world_size)
+    batch = pairs(6)[:11] if isinstance(config, KfdConfig) else random_batch(11, 32)
     mine = [batch] if ranks.count == 1 else [batch[:4], batch[4:]]
     terms = accumulate(task, task, mine[ranks.rank], config.micro_batch, 7, torch.Tensor.backward, ranks)
     trained = task.trainable()

@@ -25,7 +25,7 @@ from mmidd.training.parallel import open_fabric
 from mmidd.training.report import SilentReporter, Step
 from mmidd.training.schedule import lr_factor
 from mmidd.training.tasks import build_task
-from mmidd.training.tasks.base import Features, Group, LossTerms, Task
+from mmidd.training.tasks.base import Features, Group, LossTerms, Scored, Task
 from mmidd.training.trained import WEIGHTS, load_run, load_trained, save_weights, trained_state
 from mmidd.training.validate import validate
 from tests.training.training_world import MemorySample, MemorySamples, memory_data, small_config
@@ -189,8 +189,8 @@ class Broken(Task[TrainConfig]):
         factor = math.nan if self.calls in self.bad else 1.0
         return LossTerms(features["x"].mean() * factor, {})
 
-    def score_pixels(self, images: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return images.float().mean(dim=(1, 2, 3)) / 255, None
+    def score_pixels(self, images: torch.Tensor) -> Scored:
+        return Scored(images.float().mean(dim=(1, 2, 3)) / 255)
 
     def groups(self) -> list[Group]:
         return [Group(1e-2, [self.weight])]

@@ -43,6 +43,7 @@ class MemorySample:
     key: str
     image: NDArray[np.uint8]
     row: dict[str, Any]
+    mask: NDArray[np.uint8] | None = None
 
 
 class MemorySamples:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from mmidd.training.augment.cpu import apply, resize
+from mmidd.training.augment.cpu import apply, apply_to_mask, resize
 from mmidd.training.augment.draw import Draw, draw, sample_generator
 
-__all__ = ["Draw", "apply", "draw", "resize", "sample_generator"]
+__all__ = ["Draw", "apply", "apply_to_mask", "draw", "resize", "sample_generator"]

@@ -41,6 +41,12 @@ def apply(image: Pixels, draw: Draw, size: int) -> Pixels:
     return resize(image, size)
 
 
+def apply_to_mask(mask: Pixels, draw: Draw, size: int) -> Pixels:
+    """The mask (size, size) of the changed crop, of a mask (H, W): it moves as the crop does."""
+    grey = np.repeat(mask[..., None], 3, axis=2)
+    return apply(grey, draw.geometry, size)[..., 0]
+
+
 def resize(image: Pixels, size: int) -> Pixels:
     """The crop at size x size; area average when it shrinks, cubic when it grows."""
     return _resized(image, size, LAST)

@@ -47,6 +47,12 @@ def apply_batch(images: Tensor, draws: Sequence[Draw], size: int) -> Tensor:
     return result.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
+def apply_to_masks(masks: Tensor, draws: Sequence[Draw], size: int) -> Tensor:
+    """The masks (B, size, size) of the changed crops, of masks (B, H, W): they move as the crops do."""
+    grey = masks[..., None].expand(-1, -1, -1, 3)
+    return apply_batch(grey, [draw.geometry for draw in draws], size)[..., 0]
+
+
 def _way(draw: Draw, height: int, width: int, size: int) -> tuple[Interpolation | None, tuple[int, int]]:
     """What the images of one call must share: how they are resized before colour, their shape when moved."""
     method = interpolation(height, width, size, draw.resize) if draw.resize else None

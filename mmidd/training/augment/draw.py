@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -89,6 +89,11 @@ class Draw:
     resize: Resize | None = None
     colour: Light | Pca | Hsv | None = None
     jpeg: int | None = None
+
+    @property
+    def geometry(self) -> Draw:
+        """The changes of place alone: what a mask undergoes."""
+        return replace(self, blur=None, colour=None, jpeg=None)
 
 
 LAST = Resize("area", "cubic")

@@ -18,6 +18,7 @@ from mmidd.training.config.files import (
     preset_names,
     read_config,
 )
+from mmidd.training.config.kfd import KfdConfig
 from mmidd.training.config.methods import LnclipConfig, Lora, Sd2Config
 from mmidd.training.config.overrides import apply_overrides
 
@@ -27,6 +28,7 @@ __all__ = [
     "ClassifierConfig",
     "ClipShape",
     "Keep",
+    "KfdConfig",
     "LnclipConfig",
     "Lora",
     "Optim",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -85,6 +85,7 @@ class TrainConfig(Frozen):
         workers: processes that fill batches, per rank.
         max_bad_steps: so many steps in a row without a finite loss and gradient end the run.
         wandb: project of Weights & Biases to log to as well.
+        needs_masks: whether batches hold the masks of forgeries.
     """
 
     backbone: Backbone
@@ -109,6 +110,8 @@ class TrainConfig(Frozen):
     keep: Keep = Keep()
     wandb: str | None = None
 
+    needs_masks: ClassVar[bool] = False
+
     @model_validator(mode="after")
     def _whole_batch(self) -> Self:
         if self.backbone.normalises_over_the_batch and self.micro_batch < self.batch:
@@ -119,4 +122,6 @@ class TrainConfig(Frozen):
     def _one_kind_of_simulation(self) -> Self:
         if self.online and self.simulated is not Simulated.EXCLUDE:
             raise ValueError("online draws its own forgeries; leave simulated at exclude")
+        if self.augment.by_pair and not self.online:
+            raise ValueError("augment.by_pair is for pairs that are drawn online; set online")
         return self

@@ -13,11 +13,12 @@ from mmidd.errors import UsageError
 from mmidd.training.config.base import TrainConfig
 from mmidd.training.config.baselines import ClassifierConfig, ZeroshotConfig
 from mmidd.training.config.keys import validated
+from mmidd.training.config.kfd import KfdConfig
 from mmidd.training.config.methods import LnclipConfig, Sd2Config
 
 METHODS: dict[str, type[TrainConfig]] = {
     name: kind
-    for kind in (Sd2Config, LnclipConfig, ClassifierConfig, ZeroshotConfig)
+    for kind in (Sd2Config, LnclipConfig, KfdConfig, ClassifierConfig, ZeroshotConfig)
     for name in get_args(kind.model_fields["method"].annotation)
 }
 """The configuration of every method."""

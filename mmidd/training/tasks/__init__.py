@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from mmidd.training.config import ClassifierConfig, LnclipConfig, Sd2Config, TrainConfig, ZeroshotConfig
+from mmidd.training.config import (
+    ClassifierConfig,
+    KfdConfig,
+    LnclipConfig,
+    Sd2Config,
+    TrainConfig,
+    ZeroshotConfig,
+)
 from mmidd.training.tasks.base import Task
 from mmidd.training.tasks.classifier import Classifier
+from mmidd.training.tasks.kfd import Kfd
 from mmidd.training.tasks.lnclip import Lnclip
 from mmidd.training.tasks.sd2 import Sd2
 from mmidd.training.tasks.zeroshot import Zeroshot
@@ -17,6 +25,8 @@ def build_task(config: TrainConfig) -> Task:  # type: ignore[type-arg]
             return Lnclip(config)
         case Sd2Config():
             return Sd2(config)
+        case KfdConfig():
+            return Kfd(config)
         case ClassifierConfig():
             return Classifier(config)
         case ZeroshotConfig():

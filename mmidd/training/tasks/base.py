@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -37,10 +37,22 @@ class LossTerms:
 
 @dataclass(frozen=True)
 class Scores:
-    """`fake`: P(fake) in [0, 1], float32 (B,); `types`: probabilities of the five types (B, 5)."""
+    """P(fake) (B,), probabilities of the five types (B, 5) and of every pixel (B, S, S); in [0, 1], float32.
+
+    Types and pixels are None where the method does not tell them apart.
+    """
 
     fake: NDArray[np.float32]
     types: NDArray[np.float32] | None = None
+    maps: NDArray[np.float32] | None = None
+
+
+class Scored(NamedTuple):
+    """The same as tensors."""
+
+    fake: Tensor
+    types: Tensor | None = None
+    maps: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -85,8 +97,8 @@ class Task(nn.Module, ABC, Generic[ConfigT]):
         """Losses of a whole batch; `generator` (CPU) is the only source of randomness."""
 
     @abstractmethod
-    def score_pixels(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """P(fake) (B,) and type probabilities (B, 5) or None of uint8 images (B, S, S, 3)."""
+    def score_pixels(self, images: Tensor) -> Scored:
+        """Scores of uint8 images (B, S, S, 3)."""
 
     @abstractmethod
     def groups(self) -> list[Group]:
@@ -101,9 +113,9 @@ class Task(nn.Module, ABC, Generic[ConfigT]):
         mode = self.training
         self.eval()
         with torch.inference_mode():
-            fake, types = self.score_pixels(images.to(self.mean.device))
+            scored = self.score_pixels(images.to(self.mean.device))
         self.train(mode)
-        return Scores(_array(fake), None if types is None else _array(types))
+        return Scores(*(None if values is None else _array(values) for values in scored))
 
     def prepare(self, crops: Sequence[NDArray[np.uint8]]) -> Tensor:
         """RGB crops of any size as uint8 images (B, S, S, 3)."""

@@ -16,7 +16,7 @@ from mmidd.training.models.clip import add_lora
 from mmidd.training.models.encoder import Encoder, vision_encoder
 from mmidd.training.models.svd import add_svd
 from mmidd.training.models.weights import seeded
-from mmidd.training.tasks.base import Features, Group, LossTerms, Task
+from mmidd.training.tasks.base import Features, Group, LossTerms, Scored, Task
 
 
 class Classifier(Task[ClassifierConfig]):
@@ -42,9 +42,9 @@ class Classifier(Task[ClassifierConfig]):
         loss = F.cross_entropy(self.head(features["x"]), batch.label)
         return LossTerms(loss, {"ce": loss})
 
-    def score_pixels(self, images: Tensor) -> tuple[Tensor, None]:
+    def score_pixels(self, images: Tensor) -> Scored:
         """Softmax probability of the fake class; the method knows no types."""
-        return self.head(self._encode(images)).softmax(dim=-1)[:, 1], None
+        return Scored(self.head(self._encode(images)).softmax(dim=-1)[:, 1])
 
     def groups(self) -> list[Group]:
         """What learns of the encoder at `lr`, the head at `new_lr` where it is set."""

@@ -22,7 +22,7 @@ from mmidd.training.models.clip import layernorm_parameters
 from mmidd.training.models.encoder import Encoder, vision_encoder
 from mmidd.training.models.slerp import augment
 from mmidd.training.models.weights import seeded
-from mmidd.training.tasks.base import Features, Group, LossTerms, Task
+from mmidd.training.tasks.base import Features, Group, LossTerms, Scored, Task
 
 
 class Lnclip(Task[LnclipConfig]):
@@ -61,9 +61,9 @@ class Lnclip(Task[LnclipConfig]):
         total = parts["ce"] + config.alignment * parts["alignment"] + config.uniformity * parts["uniformity"]
         return LossTerms(total, parts)
 
-    def score_pixels(self, images: Tensor) -> tuple[Tensor, None]:
+    def score_pixels(self, images: Tensor) -> Scored:
         """Softmax probability of the fake class; the method knows no types."""
-        return self.head(self._encode(images)).softmax(dim=-1)[:, 1], None
+        return Scored(self.head(self._encode(images)).softmax(dim=-1)[:, 1])
 
     def groups(self) -> list[Group]:
         """The encoder's trained weights at `lr`, the head at `new_lr` where it is set."""

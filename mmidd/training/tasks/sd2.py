@@ -22,7 +22,7 @@ from mmidd.training.data import NO_CAPTIONS, Batch
 from mmidd.training.models.clam import Clam, layer_tokens
 from mmidd.training.models.clip import add_lora, encode_text, load_clip, normalisation
 from mmidd.training.models.weights import seeded
-from mmidd.training.tasks.base import Features, Group, LossTerms, Task
+from mmidd.training.tasks.base import Features, Group, LossTerms, Scored, Task
 
 
 class Sd2(Task[Sd2Config]):
@@ -73,11 +73,11 @@ class Sd2(Task[Sd2Config]):
         weights = {"type": self.config.alpha, "separation": self.config.separation, **self.contrasts}
         return LossTerms(torch.stack([weight * parts[name] for name, weight in weights.items()]).sum(), parts)
 
-    def score_pixels(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def score_pixels(self, images: Tensor) -> Scored:
         """1 - P(REAL) and the five probabilities."""
         u = encode_text(self.clip, self.config.labels.plain)
         types = (self.clip.logit_scale.exp() * self._encode(images) @ u.T).softmax(dim=-1)
-        return 1 - types[:, ForgeryType.REAL.index], types
+        return Scored(1 - types[:, ForgeryType.REAL.index], types)
 
     def groups(self) -> list[Group]:
         """Tower weights (LoRA, or all) at `lr`; CLAM and both scales at `new_lr`."""

@@ -12,7 +12,7 @@ from mmidd.schema import ForgeryType
 from mmidd.training.config import ZeroshotConfig
 from mmidd.training.data import Batch
 from mmidd.training.models.clip import encode_text, load_clip, normalisation
-from mmidd.training.tasks.base import Features, Group, LossTerms, Task
+from mmidd.training.tasks.base import Features, Group, LossTerms, Scored, Task
 
 SCALE = 100.0
 """Of the cosines: what CLIP's own temperature is trained to (arXiv 2103.00020, 2.5)."""
@@ -40,10 +40,10 @@ class Zeroshot(Task[ZeroshotConfig]):
         loss = F.cross_entropy(SCALE * features["cosines"], batch.type)
         return LossTerms(loss, {"type": loss})
 
-    def score_pixels(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def score_pixels(self, images: Tensor) -> Scored:
         """1 - P(REAL) and the five probabilities."""
         types = (SCALE * self._cosines(images)).softmax(dim=-1)
-        return 1 - types[:, ForgeryType.REAL.index], types
+        return Scored(1 - types[:, ForgeryType.REAL.index], types)
 
     def groups(self) -> list[Group]:
         """Nothing is trained."""

@@ -1,0 +1,1 @@
+"""A causal language model that is shown a picture and the evidence of a forgery detector."""
