@@ -44,7 +44,11 @@ def main() -> None:
     device = torch.device(given.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {os.cpu_count()} cores"
     rate = matrix_rate(device)
-    found: dict[str, Any] = {"torch": torch.__version__, "bf16_matrix_tflops": round(rate / 1e12, 3)}
+    found: dict[str, Any] = {
+        "torch": torch.__version__,
+        "load_before": round(os.getloadavg()[0], 1),
+        "bf16_matrix_tflops": round(rate / 1e12, 3),
+    }
     for method in given.method or METHODS:
         found[method] = measured(given, method, rate)
         print(json.dumps({method: found[method]}, indent=1), flush=True)
