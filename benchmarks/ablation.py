@@ -30,6 +30,8 @@ from benchmarks.ablation_arms import CAPTIONS_ALONE, STEPS, XCEPTION_STEPS, Arm,
 from benchmarks.runs import mmidd, trained, validation, video_auc
 
 SEEDS = (0, 1, 2)
+SPENT = "cpu_seconds.txt"
+"""Written last."""
 
 
 def main() -> None:
@@ -62,7 +64,7 @@ def run(workspace: Path, row: Arm, seed: int) -> str:
     options = [*row.options, "--set", f"seed={seed}"]
     folder = trained(workspace, name, options, workspace / "ablation" / f"{name}.log")
     if spent := children_seconds() - before:
-        (folder / "cpu_seconds.txt").write_text(f"{spent:.1f}\n", encoding="utf-8")
+        (folder / SPENT).write_text(f"{spent:.1f}\n", encoding="utf-8")
     return f"{name}: {video_auc(folder)['all']['value']} in {spent:.0f} s"
 
 
@@ -101,7 +103,7 @@ def table(workspace: Path, rows: list[Arm], start: str, seeds: Any) -> dict[str,
 def evaluated(workspace: Path, row: Arm, seeds: Any) -> list[Path]:
     """The runs of an arm that are finished."""
     runs = [workspace / "runs" / row.run(seed) for seed in seeds]
-    return [run for run in runs if any(run.glob("eval/*/evaluation.json"))]
+    return [run for run in runs if (run / SPENT).is_file()]
 
 
 def over_seeds(found: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
@@ -128,7 +130,7 @@ def interval(values: list[float]) -> dict[str, Any]:
 def conditions(workspace: Path, rows: list[Arm], seeds: Any) -> dict[str, Any]:
     """What the table was made of, and what it took."""
     runs = [run for row in rows for run in evaluated(workspace, row, seeds)]
-    spent = [float((run / "cpu_seconds.txt").read_text(encoding="utf-8")) for run in runs]
+    spent = [float((run / SPENT).read_text(encoding="utf-8")) for run in runs]
     return {
         "seeds": list(seeds),
         "steps": STEPS,
