@@ -5,7 +5,7 @@
     mmidd ingest ffhq w/raw/ffhq    # and folder w/raw/folder, folder w/raw/folder-stills
     mmidd caption --vlm measured && mmidd shard --target-size 8
     python -m benchmarks.ablation mmidd-data --out benchmarks/results/ablation.json
-    python -m benchmarks.ablation_view benchmarks/results/ablation.json docs/images/ablation.png
+    python -m benchmarks.ablation_view    # fills docs/ablation.md
 
 Each row of `ablation_arms` with three seeds, two runs at a time with one thread each, by the commands a user
 types. What is there of a run is not done again.
@@ -30,6 +30,8 @@ from benchmarks.ablation_arms import CAPTIONS_ALONE, STEPS, XCEPTION_STEPS, Arm,
 from benchmarks.runs import mmidd, trained, validation, video_auc
 
 SEEDS = (0, 1, 2)
+SPENT = "cpu_seconds.txt"
+"""Written last."""
 
 
 def main() -> None:
@@ -38,16 +40,18 @@ def main() -> None:
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--seed", type=int, action="append", help=f"default: {SEEDS}")
     parser.add_argument("--only", default="", help="arms whose name begins so")
+    parser.add_argument("--collect", action="store_true", help="do nothing more, show what is there")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     workspace, seeds = given.workspace.resolve(), given.seed or SEEDS
     (workspace / "ablation").mkdir(exist_ok=True)
     rows = [row for row in arms(caption_clip(workspace)) if row.name.startswith(given.only)]
-    with ProcessPoolExecutor(2) as pool:
-        jobs = [pool.submit(run, workspace, row, seed) for seed in seeds for row in rows]
-        for job in jobs:
-            print(job.result(), flush=True)
+    if not given.collect:
+        with ProcessPoolExecutor(2) as pool:
+            jobs = [pool.submit(run, workspace, row, seed) for seed in seeds for row in rows]
+            for job in jobs:
+                print(job.result(), flush=True)
     if given.out:
         found = {start: table(workspace, rows, start, seeds) for start in ("random", "captions")}
         text = json.dumps({**conditions(workspace, rows, seeds), **found}, indent=1)
@@ -60,7 +64,7 @@ def run(workspace: Path, row: Arm, seed: int) -> str:
     options = [*row.options, "--set", f"seed={seed}"]
     folder = trained(workspace, name, options, workspace / "ablation" / f"{name}.log")
     if spent := children_seconds() - before:
-        (folder / "cpu_seconds.txt").write_text(f"{spent:.1f}\n", encoding="utf-8")
+        (folder / SPENT).write_text(f"{spent:.1f}\n", encoding="utf-8")
     return f"{name}: {video_auc(folder)['all']['value']} in {spent:.0f} s"
 
 
@@ -84,15 +88,22 @@ def caption_clip(workspace: Path) -> Path:
 
 def table(workspace: Path, rows: list[Arm], start: str, seeds: Any) -> dict[str, Any]:
     """By arm and type: values of the seeds, their mean and t-interval, and the interval over people."""
+    done = {row: evaluated(workspace, row, seeds) for row in rows if row.start == start}
     return {
         row.name: {
-            "options": " ".join(row.options),
-            "validation": [validation(workspace / "runs" / row.run(seed)) for seed in seeds],
-            **over_seeds([video_auc(workspace / "runs" / row.run(seed)) for seed in seeds]),
+            "options": " ".join(row.options).replace(str(workspace), "WORKSPACE"),
+            "validation": [validation(run) for run in runs],
+            **over_seeds([video_auc(run) for run in runs]),
         }
-        for row in rows
-        if row.start == start
+        for row, runs in done.items()
+        if runs
     }
+
+
+def evaluated(workspace: Path, row: Arm, seeds: Any) -> list[Path]:
+    """The runs of an arm that are finished."""
+    runs = [workspace / "runs" / row.run(seed) for seed in seeds]
+    return [run for run in runs if (run / SPENT).is_file()]
 
 
 def over_seeds(found: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
@@ -118,11 +129,8 @@ def interval(values: list[float]) -> dict[str, Any]:
 
 def conditions(workspace: Path, rows: list[Arm], seeds: Any) -> dict[str, Any]:
     """What the table was made of, and what it took."""
-    spent = [
-        float((workspace / "runs" / row.run(seed) / "cpu_seconds.txt").read_text(encoding="utf-8"))
-        for row in rows
-        for seed in seeds
-    ]
+    runs = [run for row in rows for run in evaluated(workspace, row, seeds)]
+    spent = [float((run / SPENT).read_text(encoding="utf-8")) for run in runs]
     return {
         "seeds": list(seeds),
         "steps": STEPS,

@@ -44,7 +44,11 @@ def main() -> None:
     device = torch.device(given.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {os.cpu_count()} cores"
     rate = matrix_rate(device)
-    found: dict[str, Any] = {"torch": torch.__version__, "bf16_matrix_tflops": round(rate / 1e12, 3)}
+    found: dict[str, Any] = {
+        "torch": torch.__version__,
+        "load_before": round(os.getloadavg()[0], 1),
+        "bf16_matrix_tflops": round(rate / 1e12, 3),
+    }
     for method in given.method or METHODS:
         found[method] = measured(given, method, rate)
         print(json.dumps({method: found[method]}, indent=1), flush=True)
@@ -133,15 +137,16 @@ def summary(rounds: Rounds, images: int, least_seconds: float) -> dict[str, Any]
         both = zip(rounds[name], rounds[other], strict=True)
         return round(statistics.median(b["seconds"] / a["seconds"] for a, b in both), 3)
 
-    plain = {name: name.replace("mmidd", who) for name in rounds if "mmidd" in name for who in WHO[1:2]}
+    ours = [name for name in rounds if "mmidd" in name]
+    others = {name: {name.replace("mmidd", who) for who in WHO[1:]} for name in ours}
+    for name in ours:
+        others[name] |= {other.removesuffix(", compiled") for other in others[name]}
     return {
         "images_per_s": {name: median(name, lambda r: images / r["seconds"]) for name in rounds},
         "utilisation": {name: median(name, lambda r: least_seconds / r["seconds"]) for name in rounds},
         "peak_gib": {name: median(name, lambda r: r["bytes"] / 2**30) for name in rounds},
         "data_wait": {name: median(name, lambda r: r["waited"]) for name in rounds if "files" in name},
-        "mmidd_over": {
-            name: {who: faster(name, name.replace("mmidd", who)) for who in WHO[1:]} for name in plain
-        },
+        "over": {name: {other: faster(name, other) for other in sorted(others[name])} for name in ours},
     }
 
 

@@ -39,7 +39,7 @@ def plain(model: Reference, config: TrainConfig, batches: Any, turns: Turns) -> 
             clock = time.perf_counter()
 
 
-class Module(lightning.LightningModule):
+class Module(lightning.LightningModule):  # type: ignore[misc]
     """The reference as Lightning wants it; takes turns at the end of every step."""
 
     def __init__(self, model: Reference, config: TrainConfig, turns: Turns) -> None:

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from mmidd.schema import ForgeryType, Split
 from mmidd.training.accumulate import accumulate
 from mmidd.training.config import apply_overrides, load_preset
+from mmidd.training.models.clip import encode_text
 from mmidd.training.tasks import build_task
 from mmidd.training.tasks.sd2 import Sd2
 from tests.training.training_world import MemorySamples, random_batch, small_config
@@ -105,3 +106,18 @@ def test_labels_come_in_the_order_of_the_types() -> None:
     assert list(labels) == [kind.value for kind in ForgeryType]
     assert {len(set(sentences)) for sentences in labels.values()} == {30}
     assert MemorySamples(Split.VAL, 5).rows["type"].unique(maintain_order=True).to_list() == list(labels)
+
+
+def test_a_class_is_one_of_its_sentences_or_their_mean() -> None:
+    sampled, mean = (Sd2(small_config("sd2", f"label_mode={mode}")) for mode in ("sample", "mean"))  # type: ignore[arg-type]
+    with torch.no_grad():
+        every = [encode_text(mean.clip, list(sentences)) for sentences in mean.config.labels.classes]
+        expected = torch.stack([of.mean(dim=0) for of in every])
+        drawn = [sampled._class_texts(torch.Generator().manual_seed(seed)) for seed in range(6)]
+        torch.testing.assert_close(
+            mean._class_texts(torch.Generator()), torch.nn.functional.normalize(expected, dim=-1)
+        )
+    for u in drawn:
+        for text, of in zip(u, every, strict=True):
+            assert torch.isclose(of, text, atol=1e-5).all(dim=1).any()
+    assert len({round(float(u.sum()), 4) for u in drawn}) == 6

@@ -19,7 +19,7 @@ VARIANTS = [
     ("lnclip", ["trainable=layernorm", "variant=lnclip-df", "slerp_mode=replace"]),
     ("lnclip", ["variant=gend"]),
     ("sd2", []),
-    ("sd2", ["label_mode=mean", "adapter=residual"]),
+    ("sd2", ["label_mode=sample", "adapter=residual"]),
     ("sd2", ["trainable=lora"]),
     ("sd2", ["clam=false", "clam_norm=none", "contrast_face=0", "temperature=frozen"]),
 ]
