@@ -21,7 +21,9 @@ _LEAVE = {"exit", "quit"}
 def chat(
     image: Annotated[Path, typer.Argument(help="Image with a face.")],
     workspace: opt.Workspace = None,
-    run: Annotated[str | None, typer.Option(help="Name or folder of a run (default: the only one).")] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Name or folder of a run of kfd's stage llm (default: the only one).")
+    ] = None,
     ask: Annotated[
         list[str] | None, typer.Option(help="Ask this and leave; may be given several times.")
     ] = None,
@@ -41,7 +43,7 @@ def chat(
     run_dir = (
         Path(run)
         if run and (Path(run) / "config.yaml").is_file()
-        else find_run(open_workspace(workspace), run)
+        else find_run(open_workspace(workspace), run, "kfd-llm")
     )
 
     import torch

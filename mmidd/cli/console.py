@@ -48,19 +48,19 @@ def open_workspace(root: Path | None, *, create: bool = False) -> Workspace:
     return Workspace.open(root or Path(DEFAULT_ROOT), create=create)
 
 
-def find_run(workspace: Workspace, name: str | None) -> Path:
-    """The folder of a run given by name or path, or of the only run there is.
+def find_run(workspace: Workspace, name: str | None, method: str | None = None) -> Path:
+    """The folder of a run given by name or path, or of the only one there is, or is of a method.
 
     Raises:
         UsageError: there is no such run, or no name was given and there are several.
     """
     if name is None:
-        runs = sorted(p.name for p in workspace.runs_dir.glob("*") if (p / "config.yaml").is_file())
+        runs = sorted(p.name for p in workspace.runs_dir.glob("*") if _is_run(p, method))
         if len(runs) != 1:
             known = (
                 f"there are {len(runs)}: {', '.join(runs)}"
                 if runs
-                else "there is none; run `mmidd train` first"
+                else f"there is none; run `mmidd train{f' {method}' if method else ''}` first"
             )
             raise UsageError(f"name a run with --run; {known}")
         return workspace.runs_dir / runs[0]
@@ -68,3 +68,9 @@ def find_run(workspace: Workspace, name: str | None) -> Path:
         if (folder / "config.yaml").is_file():
             return folder
     raise UsageError(f"no run {name!r} in {workspace.runs_dir}; `mmidd status` lists the runs")
+
+
+def _is_run(folder: Path, method: str | None) -> bool:
+    from mmidd.training.config import method_of
+
+    return (folder / "config.yaml").is_file() and method in {None, method_of(folder)}

@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from mmidd import __version__
-from mmidd.cli import audit, caption, data, demo, detector, models, runs, shard, sources, train
+from mmidd.cli import audit, caption, chat, data, demo, detector, models, runs, shard, sources, train
 from mmidd.cli.console import err
 from mmidd.errors import MmiddError
 
@@ -23,8 +23,8 @@ app = typer.Typer(
     add_completion=True,
     help="From scattered deepfake datasets to one audited knowledge space, and the detectors trained on it.",
     epilog="In order: [b]ingest[/b] → [b]audit[/b] → [b]caption[/b] → [b]simulate[/b] → [b]shard[/b] → "
-    "[b]train[/b] → [b]eval[/b] → [b]detect[/b]. Everything lands in ./mmidd-data, or where --workspace or "
-    "MMIDD_WORKSPACE says. Try it all on synthetic data: [b]mmidd demo[/b].",
+    "[b]train[/b] → [b]eval[/b] → [b]detect[/b] → [b]chat[/b]. Everything lands in ./mmidd-data, or where "
+    "--workspace or MMIDD_WORKSPACE says. Try it all on synthetic data: [b]mmidd demo[/b].",
 )
 app.add_typer(sources.app, name="sources")
 app.add_typer(models.app, name="models")
@@ -37,6 +37,7 @@ app.command()(shard.shard)
 app.command()(train.train)
 app.command("eval")(detector.evaluate)
 app.command()(detector.detect)
+app.command()(chat.chat)
 app.command()(data.status)
 app.command()(data.verify)
 app.command()(demo.demo)

@@ -14,7 +14,7 @@ import typer
 
 from mmidd.cli import options as opt
 from mmidd.cli.console import emit, open_workspace, say
-from mmidd.cli.which_run import default_preset, is_first, new_run, resumed_run
+from mmidd.cli.which_run import default_preset, is_first, new_run, of_stage, resumed_run
 from mmidd.errors import MmiddError, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mmidd.training.loop import TrainResult
 
 _METHODS = (
-    "sd2 or lnclip; or a baseline: linear, full, clip-lora, effort, xception, effnetb4, sbi, zeroshot. "
+    "sd2, lnclip or kfd; or a baseline: linear, full, clip-lora, effort, xception, effnetb4, sbi, zeroshot. "
     "docs/training.md says what each is."
 )
 _PRESETS = (
@@ -34,6 +34,13 @@ _PRESETS = (
 def train(
     method: Annotated[str, typer.Argument(help=_METHODS)],
     workspace: opt.Workspace = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A later stage of the method: kfd has llm, a language model on top of a run of kfd.",
+        ),
+    ] = None,
     preset: Annotated[str | None, typer.Option(metavar="NAME|FILE", help=_PRESETS)] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override, as in optim.lr=1e-4.")] = None,
     data: opt.Data = None,
@@ -50,10 +57,11 @@ def train(
       mmidd train lnclip --set backbone.weights=/models/clip-vit-l-14.safetensors
       mmidd train lnclip --preset tiny --set epochs=2 --name quick
       mmidd train sd2 --preset mmidd-data/runs/sd2-tiny/config.yaml --name again
+      mmidd train kfd && mmidd train kfd --stage llm
       mmidd train sd2 --data s3://bucket/shards --set wandb=deepfakes
       torchrun --nproc-per-node 8 --no-python mmidd train sd2
     """
-    quiet = as_json or not is_first()
+    quiet, method = as_json or not is_first(), of_stage(method, stage)
     home = open_workspace(workspace, create=data is not None)
     if resume and set_:
         raise UsageError("a resumed run keeps its configuration; leave --set out, or give another --name")
@@ -85,13 +93,13 @@ def _run(config: TrainConfig, shards: Path | str, run_dir: Path, resume: bool, q
         wandb_package()
     if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:
         say(use_all(torch.cuda.device_count(), sys.argv[1:]), quiet=quiet)
-    if name := config.backbone.name:
-        say(f"loading {name} with weights {config.backbone.weights}", quiet=quiet)
+    for name, weights in config.loads():
+        say(f"loading {name} with weights {weights}", quiet=quiet)
     try:
         with TrainView(quiet=quiet) if is_first() else nullcontext(SilentReporter()) as view:
             return run(config, shards, run_dir, view, resume)
     except torch.OutOfMemoryError:
-        smaller = "batch" if config.backbone.normalises_over_the_batch else "micro_batch"
+        smaller = "batch" if config.normalises_over_the_batch else "micro_batch"
         raise MmiddError(
             f"the GPU's memory is full; start a new run with {smaller} below {config.micro_batch}, "
             "or with --set gradient_checkpointing=true"

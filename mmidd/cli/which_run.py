@@ -21,6 +21,21 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def of_stage(method: str, stage: str | None) -> str:
+    """The method as its configuration names it; the first stage has the method's own name.
+
+    Raises:
+        UsageError: the method has no such stage.
+    """
+    from mmidd.training.config import METHODS
+
+    if stage is None or f"{method}-{stage}" in METHODS:
+        return f"{method}-{stage}" if stage else method
+    others = [name.removeprefix(f"{method}-") for name in METHODS if name.startswith(f"{method}-")]
+    advice = f"choose from {', '.join(others)}" if others else "leave --stage out"
+    raise UsageError(f"{method} has no stage {stage!r}; {advice}")
+
+
 def default_preset(method: str, quiet: bool) -> str:
     """The preset that suits this machine, and a line that says which and why.
 
@@ -54,15 +69,16 @@ def new_run(
         overrides: see `config.apply_overrides`.
 
     Raises:
-        UsageError: the run exists, or the configuration is wrong.
+        UsageError: the run exists, the configuration is wrong, or there is no first stage to build on.
     """
     from mmidd.training.config import apply_overrides, load_own, load_preset
+    from mmidd.training.first_stage import with_first_stage
 
     config = load_own(Path(preset), method) if _is_file(preset) else load_preset(method, preset)
     run_dir = _folder(runs, name or _name(method, preset))
     if is_first() and (run_dir / _CONFIG).is_file():
         raise UsageError(f"run {run_dir.name} exists; go on with --resume, or give another --name")
-    return run_dir, apply_overrides(config, overrides)
+    return run_dir, with_first_stage(apply_overrides(config, overrides), runs)
 
 
 def resumed_run(runs: Path, method: str, preset: str | None, name: str | None) -> tuple[Path, TrainConfig]:

@@ -48,6 +48,21 @@ def clustered_bootstrap(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def resampled_sums(
+    values: Floats,
+    clusters: Sequence[str] | NDArray[np.str_],
+    *,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> Floats:
+    """Sums (R, K) of the values (N, K) over replicates made by drawing whole clusters with replacement."""
+    _, member = np.unique(np.asarray(clusters), return_inverse=True)
+    sums = np.zeros((int(member.max()) + 1, values.shape[1]))
+    np.add.at(sums, member, values)
+    draws = _draws(len(sums), replicates, max(1, _CHUNK // len(sums)), seed)
+    return np.concatenate([counts @ sums for counts in draws])
+
+
 def interval(replicates: Floats, level: float = LEVEL) -> tuple[float, float]:
     """Percentile interval over the defined replicates; NaN where none is."""
     defined = replicates[~np.isnan(replicates)]

@@ -51,12 +51,12 @@ class Curves:
     @property
     def tpr(self) -> Floats:
         """True positive rates, NaN without fakes."""
-        return _ratio(self.tp, self.tp[:, -1:])
+        return ratio(self.tp, self.tp[:, -1:])
 
     @property
     def fpr(self) -> Floats:
         """False positive rates, NaN without reals."""
-        return _ratio(self.fp, self.fp[:, -1:])
+        return ratio(self.fp, self.fp[:, -1:])
 
 
 def rank(labels: ArrayLike, scores: ArrayLike) -> Ranking:
@@ -128,7 +128,7 @@ def eer(curves: Curves) -> Floats:
     after = np.argmax(excess >= 0, axis=1)
     before = np.maximum(after - 1, 0)
     low, high = excess[rows, before], excess[rows, after]
-    share = _ratio(-low, high - low)
+    share = ratio(-low, high - low)
     rate: Floats = fpr[rows, before] + share * (fpr[rows, after] - fpr[rows, before])
     return rate
 
@@ -151,7 +151,7 @@ def accuracies(curves: Curves, threshold: float) -> tuple[Floats, Floats]:
     column = int(np.sum(curves.thresholds >= threshold))
     tp, fp = curves.tp[:, column], curves.fp[:, column]
     fakes, reals = curves.tp[:, -1], curves.fp[:, -1]
-    return _ratio(tp + reals - fp, fakes + reals), (_ratio(tp, fakes) + _ratio(reals - fp, reals)) / 2
+    return ratio(tp + reals - fp, fakes + reals), (ratio(tp, fakes) + ratio(reals - fp, reals)) / 2
 
 
 def fit_threshold(labels: ArrayLike, scores: ArrayLike, rule: ThresholdRule) -> float:
@@ -182,7 +182,7 @@ def _cumulative(weights: Floats, starts: NDArray[np.intp]) -> Floats:
     return curve
 
 
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    """Quotient, NaN where `whole` is 0."""
+def ratio(part: Floats, whole: Floats) -> Floats:
+    """Quotients of arrays of one shape, NaN where `whole` is 0."""
     quotient: Floats = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
     return quotient

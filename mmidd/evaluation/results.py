@@ -52,6 +52,26 @@ class Result(_Frozen):
     note: str = ""
 
 
+class Measures(_Frozen):
+    """What was measured of a group of samples.
+
+    Attributes:
+        kind: what the group is a value of.
+        name: the value; `all` for everything.
+        items: samples.
+        clusters: identities or videos the bootstrap drew from.
+        metrics: estimates by name.
+        note: what a reader must know, empty if nothing.
+    """
+
+    kind: GroupKind
+    name: str
+    items: int
+    clusters: int
+    metrics: dict[str, Estimate]
+    note: str = ""
+
+
 class Threshold(_Frozen):
     """Decision thresholds on P(fake), per level, and where they come from."""
 
@@ -82,7 +102,9 @@ FIXED_THRESHOLD = Threshold(
 
 
 class Evaluation(_Frozen):
-    """The whole evaluation of a run on a dataset; everything derives from `scores.parquet`.
+    """The whole evaluation of a run on a dataset.
+
+    Everything derives from `scores.parquet`, and what follows `seed` from `evidence.parquet`.
 
     Attributes:
         run: name of the run folder.
@@ -94,6 +116,12 @@ class Evaluation(_Frozen):
         confusion: video counts [true type][predicted type], None without a five-way task.
         replicates: bootstrap replicates behind every interval.
         seed: seed of the bootstrap.
+        left_out: reals that gave no simulated forgery, by reason.
+        localisation: maps against masks, of forgeries that have one: see `localisation.measure_maps`.
+        marked: share of the pixels of reals that is called forged.
+        verdicts: results of other verdicts than the run's score: see `answers.measure_verdicts`.
+        answers: how written answers agree with P(yes).
+        regions: those that answers name against those that were forged.
     """
 
     run: str
@@ -105,6 +133,12 @@ class Evaluation(_Frozen):
     confusion: list[list[int]] | None
     replicates: int
     seed: int
+    left_out: dict[str, int] = {}
+    localisation: tuple[Measures, ...] = ()
+    marked: Measures | None = None
+    verdicts: dict[str, tuple[Result, ...]] = {}
+    answers: Measures | None = None
+    regions: tuple[Measures, ...] = ()
 
     def at(self, level: Level) -> list[Result]:
         """Results of one level, in table order."""

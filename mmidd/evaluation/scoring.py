@@ -1,19 +1,26 @@
-"""Score the samples of a dataset into a Parquet file, in bounded memory."""
+"""Score the samples of a dataset into Parquet files, in bounded memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mmidd.errors import DataError, StorageError
-from mmidd.schema import SCORES, ForgeryType, Label, with_version
+from mmidd.errors import DataError
+from mmidd.evaluation.evidence import EVIDENCE, EVIDENCE_FILE, rows
+from mmidd.evaluation.look import Scorer, Scores, look
+from mmidd.evaluation.simulated import Undrawable
+from mmidd.files import TEMPORARY, write_errors
+from mmidd.schema import SCORES, ForgeryType, Label, Split, with_version
 from mmidd.shards.samples import Sample, Samples
 
 BATCH = 32
@@ -23,22 +30,6 @@ _COPIED = ("source", "method", "type", "compression", "split", "video_id", "fram
 
 Row = dict[str, Any]
 OnProgress = Callable[[int, int], None]
-
-
-class Scores(Protocol):
-    """What a run gives for a batch: P(fake) (B,) and type probabilities (B, 5) or None."""
-
-    @property
-    def fake(self) -> NDArray[np.float32]: ...  # noqa: D102
-    @property
-    def types(self) -> NDArray[np.float32] | None: ...  # noqa: D102
-
-
-class Scorer(Protocol):
-    """The part of a trained run that evaluation and detection use."""
-
-    def score(self, crops: Sequence[NDArray[np.uint8]]) -> Scores:
-        """Scores of RGB crops (H, W, 3) of any size."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +48,21 @@ def score_splits(
     out: Path,
     *,
     batch: int = BATCH,
+    answered: Split | None = None,
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Score every sample of the given splits into one table of schema.SCORES.
 
-    The file appears under its name only when complete. The identity of a sample is its first
-    identity id, the person whose footage it is.
+    The file appears under its name only when complete, and so does `evidence.parquet` beside it, of a run
+    that says more than a score (see `evidence.EVIDENCE`). The identity of a sample is its first identity
+    id, the person whose footage it is.
 
     Args:
         run: the trained detector.
         datasets: splits to score, usually validation and test.
         out: the Parquet file.
         batch: crops per call of the detector.
+        answered: split for whose samples a run that talks writes answers; none is none.
         on_progress: called with (samples done, samples in all) after each batch.
 
     Raises:
@@ -76,18 +70,19 @@ def score_splits(
         StorageError: the file cannot be written.
     """
     progress = _Progress(sum(len(data) for data in datasets), on_progress)
-    temporary = out.with_name(f".tmp-{out.name}")
-    try:
+    evidence = out.with_name(EVIDENCE_FILE)
+    with write_errors(out, "free space or change --workspace"):
         out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _write(run, datasets, temporary, batch, progress)
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {out}: {error.strerror or error}; free space or change --workspace"
-        ) from error
+        with _Table(out, SCORES) as scores, _Table(evidence, EVIDENCE) as more:
+            done = 0
+            for samples in _batches(datasets, batch):
+                seen = look(run, [sample.image for sample in samples], _split(samples[0]) == answered)
+                scores.add(_scored(samples, seen.scores))
+                if seen.more_than_scores:
+                    more.add(rows(samples, seen))
+                done += len(samples)
+                progress(done)
+            more.keep = more.count > 0
     return out
 
 
@@ -99,28 +94,62 @@ def type_names(types: NDArray[np.float32] | None, count: int) -> list[str | None
     return [names[index].value for index in types.argmax(axis=1)]
 
 
-def _write(run: Scorer, datasets: Iterable[Samples], path: Path, batch: int, progress: _Progress) -> None:
-    with pq.ParquetWriter(path, with_version(SCORES)) as writer:
-        rows: list[Row] = []
-        done = 0
-        for samples in _batches(datasets, batch):
-            rows += _score(run, samples)
-            done += len(samples)
-            if len(rows) >= _ROW_GROUP:
-                writer.write_table(_table(rows))
-                rows = []
-            progress(done)
-        writer.write_table(_table(rows))
+class _Table:
+    """A Parquet file that takes its name when the block ends well; unless `keep`, none is left."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path, self._schema = path, with_version(schema)
+        self._temporary = path.with_name(f"{TEMPORARY}{path.name}")
+        self._writer = pq.ParquetWriter(self._temporary, self._schema)
+        self._rows: list[Row] = []
+        self.count, self.keep = 0, True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self._flush()
+            self._writer.close()
+            if kind is None and self.keep:
+                self._temporary.replace(self._path)
+            elif kind is None:
+                self._path.unlink(missing_ok=True)
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Take rows."""
+        before = len(self._rows)
+        self._rows += rows
+        self.count += len(self._rows) - before
+        if len(self._rows) >= _ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+        self._rows = []
 
 
 def _batches(datasets: Iterable[Samples], size: int) -> Iterator[list[Sample]]:
     for data in datasets:
-        for start in range(0, len(data), size):
-            yield [data[index] for index in range(start, min(start + size, len(data)))]
+        samples = _drawable(data)
+        while batch := list(islice(samples, size)):
+            yield batch
 
 
-def _score(run: Scorer, samples: Sequence[Sample]) -> Iterator[Row]:
-    scores = run.score([sample.image for sample in samples])
+def _drawable(data: Samples) -> Iterator[Sample]:
+    for index in range(len(data)):
+        with suppress(Undrawable):
+            yield data[index]
+
+
+def _split(sample: Sample) -> Any:
+    return sample.row.get("split")
+
+
+def _scored(samples: Sequence[Sample], scores: Scores) -> Iterator[Row]:
     bad = ~((scores.fake >= 0) & (scores.fake <= 1))
     if bad.any():
         key = samples[int(np.argmax(bad))].key
@@ -139,7 +168,3 @@ def _score(run: Scorer, samples: Sequence[Sample]) -> Iterator[Row]:
             "score": float(score),
             "predicted_type": guess,
         }
-
-
-def _table(rows: Sequence[Row]) -> pa.Table:
-    return pa.Table.from_pylist(list(rows), schema=with_version(SCORES))

@@ -85,7 +85,7 @@ def items(scores: pl.DataFrame, level: Level, aggregation: Aggregation) -> pl.Da
     extreme = pl.when(pl.col("label").first() == 1).then(score.arg_min()).otherwise(score.arg_max())
     videos = ranked.group_by(_VIDEO, maintain_order=True).agg(
         pl.col("type", "label", "cluster").first(),
-        _aggregate(score, aggregation).alias("score"),
+        aggregated(score, aggregation).alias("score"),
         pl.col("sample_id").get(extreme),
         pl.col("predicted_type").drop_nulls().sort_by(_type_index).mode(maintain_order=True).first(),
         frames=pl.len(),
@@ -97,6 +97,12 @@ def items(scores: pl.DataFrame, level: Level, aggregation: Aggregation) -> pl.Da
             "mixed_labels", f"video {mixed['video_key'][0]} holds real and fake frames; check its reader"
         )
     return videos.sort(_VIDEO)
+
+
+def aggregated(score: pl.Expr, aggregation: Aggregation) -> pl.Expr:
+    """A video's score from those of its frames."""
+    rules = {Aggregation.MEAN: score.mean(), Aggregation.MEDIAN: score.median(), Aggregation.MAX: score.max()}
+    return rules[aggregation]
 
 
 def groups(table: pl.DataFrame) -> Iterator[Group]:
@@ -118,6 +124,15 @@ def groups(table: pl.DataFrame) -> Iterator[Group]:
             yield Group(kind, name, pl.concat([reals if borrowed else own, chosen]), note)
 
 
+def kinds(table: pl.DataFrame) -> Iterator[tuple[GroupKind, str, pl.DataFrame]]:
+    """All rows, then those of every type and method: kind, name and rows, none of them empty."""
+    if len(table):
+        yield "all", "all", table
+    for kind in ("type", "method"):
+        for name in _names(table, table)[kind]:
+            yield kind, name, table.filter(pl.col(kind) == name)
+
+
 def confusion(table: pl.DataFrame) -> list[list[int]] | None:
     """Counts [true type][predicted type] in the order of ForgeryType; None without predictions."""
     known = table.filter(pl.col("predicted_type").is_not_null() & pl.col("type").is_not_null())
@@ -129,11 +144,6 @@ def confusion(table: pl.DataFrame) -> list[list[int]] | None:
 
 
 _type_index = pl.col("predicted_type").drop_nulls().replace_strict({t.value: t.index for t in ForgeryType})
-
-
-def _aggregate(score: pl.Expr, aggregation: Aggregation) -> pl.Expr:
-    rules = {Aggregation.MEAN: score.mean(), Aggregation.MEDIAN: score.median(), Aggregation.MAX: score.max()}
-    return rules[aggregation]
 
 
 def _names(table: pl.DataFrame, fakes: pl.DataFrame) -> dict[GroupKind, list[str]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from mmidd.dialogue.instructions import Instruction
+from mmidd.errors import UsageError
 from mmidd.preprocess.decode import load_image
 from mmidd.preprocess.detectors.base import Pixels
 from mmidd.shards import loader
@@ -59,6 +61,25 @@ class Steps:
     steps: int
 
 
+class Batches(Protocol):
+    """A rank's batches, epoch after epoch, as `Stream`; iterating goes on to the end of the epoch."""
+
+    @property
+    def planned(self) -> Planned: ...  # noqa: D102
+    def __enter__(self) -> Any: ...
+    def __exit__(self, *_: object) -> None: ...
+    def __iter__(self) -> Iterator[Loaded[About]]: ...
+    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...  # noqa: D102
+
+
+class Planned(Protocol):
+    """An epoch."""
+
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+
+
 class Alternating:
     """A rank's batches of a stream and of general dialogues in turn; see `Stream`.
 
@@ -89,6 +110,8 @@ class Alternating:
         self._stream, self._seed, self._batch = stream, seed, batch
         self._count, self._rank, self._world_size = len(fill.instructions), rank, world_size
         self._loader = Loader(fill, -(-batch // world_size) + 1, workers)
+        said = repr([(one.id, one.messages) for one in fill.instructions])
+        self._content = hashlib.sha256(said.encode()).hexdigest()[:16]
         self._owed = False
 
     @property
@@ -120,10 +143,16 @@ class Alternating:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the streams stand; `owed` says that a batch of dialogues is due."""
-        return {**self._stream.state_dict(), "owed": self._owed}
+        return {**self._stream.state_dict(), "owed": self._owed, "dialogues": self._content}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where others stood; see `Stream.load_state_dict`."""
+        """Go on where others stood.
+
+        Raises:
+            UsageError: the general dialogues were others; see `Stream.load_state_dict`.
+        """
+        if state.get("dialogues") != self._content:
+            raise UsageError("the general dialogues have changed; give those that the run began with")
         self._stream.load_state_dict(state)
         self._owed = state["owed"]
 

@@ -17,8 +17,8 @@ import torch
 
 from mmidd.errors import UsageError
 from mmidd.files import renamed, write_errors
-from mmidd.shards.stream import Stream
 from mmidd.spec import PreprocessSpec
+from mmidd.training.alternating import Batches
 from mmidd.training.config import TrainConfig, dump_config, load_config
 from mmidd.training.ema import Average
 from mmidd.training.parallel import load_whole_state, shared_like, whole, whole_state
@@ -52,7 +52,7 @@ class State:
     task: Task[Any]
     optimiser: torch.optim.Optimizer
     average: Average | None
-    stream: Stream[Any]
+    stream: Batches
     progress: Progress
 
     def whole(self) -> dict[str, Any]:

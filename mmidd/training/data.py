@@ -14,15 +14,17 @@ import torch
 from torch import Tensor
 
 from mmidd.dialogue.conversation import Message
+from mmidd.dialogue.instructions import load_instructions
 from mmidd.errors import DataError, UsageError
 from mmidd.schema import Label, Split
 from mmidd.shards.dataset import ShardDataset
 from mmidd.shards.loader import Loaded, Loader
 from mmidd.shards.sampling import encode
 from mmidd.shards.stream import Stream
+from mmidd.training.alternating import Alternating, Batches, Instructed
 from mmidd.training.augment import Draw
 from mmidd.training.augment.device import apply_batch, apply_to_masks
-from mmidd.training.config import TrainConfig
+from mmidd.training.config import KfdLlmConfig, TrainConfig
 from mmidd.training.online import OnlineSamples
 from mmidd.training.prepare import About, AsItIs, Augmented
 from mmidd.training.ranks import Ranks
@@ -148,20 +150,25 @@ class Batch:
 
 def train_stream(
     data: TrainingData, config: TrainConfig, size: int, rank: int = 0, world_size: int = 1
-) -> Stream[About]:
-    """A rank's augmented batches, epoch after epoch; `size` is the side of what the network sees."""
+) -> Batches:
+    """A rank's augmented batches, epoch after epoch; `size` is the side of what the network sees.
+
+    Raises:
+        UsageError: see `Stream` and `load_instructions`.
+    """
     on_device = config.augment_on == "device"
     fill = Augmented(data.train, size, config.augment, config.seed, on_device, config.needs_masks)
-    return Stream(
-        data.train,
-        fill,
-        config.sampling,
-        seed=config.seed,
-        batch=config.batch,
-        rank=rank,
-        world_size=world_size,
-        workers=config.workers,
-    )
+    place: Any = {
+        "seed": config.seed,
+        "batch": config.batch,
+        "rank": rank,
+        "world_size": world_size,
+        "workers": config.workers,
+    }
+    stream = Stream(data.train, fill, config.sampling, **place)
+    if not (isinstance(config, KfdLlmConfig) and (general := config.instructions)):
+        return stream
+    return Alternating(stream, Instructed(load_instructions(general.file, general.images), size), **place)
 
 
 def eval_batches(samples: Samples, size: int, batch: int, ranks: Ranks | None = None) -> Iterator[Batch]:

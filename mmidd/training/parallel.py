@@ -102,7 +102,7 @@ def _mapped(values: Mapping[str, Any], change: Any) -> dict[str, Any]:
 
 def _share_batch_statistics(task: Task[Any], config: TrainConfig, fabric: Fabric) -> None:
     """Of the encoder, which sees a rank's own samples; what the losses run sees those of all ranks."""
-    if not config.backbone.normalises_over_the_batch:
+    if not config.normalises_over_the_batch:
         return
     if fabric.device.type == "cpu":
         raise UsageError(

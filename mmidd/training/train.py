@@ -30,15 +30,17 @@ def train(
         resume: go on with the run in `run_dir`.
 
     Raises:
-        UsageError: see `TrainingData`, `load_clip`, `start_run`, `read_state` and `Loop`.
+        UsageError: see `TrainingData`, `load_clip`, `Task.start`, `start_run`, `read_state` and `Loop`.
     """
     fabric = open_fabric(config)
-    data = open_data(shards, config)
+    data, spec = open_data(shards, config), ShardIndex.load(open_folder(shards)).spec
     task = build_task(config)
     if task.needs_captions:
         data.require_captions()
+    if not resume:
+        task.start(spec)
     loop = Loop(task, data, config, run_dir, reporter, fabric)
     if not resume and fabric.global_rank == 0:
-        start_run(run_dir, config, ShardIndex.load(open_folder(shards)).spec)
+        start_run(run_dir, config, spec)
     fabric.barrier()
     return loop.run(resume)

@@ -8,7 +8,8 @@ the class sentences, the preprocessing of the crops and how the weights did in v
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,14 @@ _HEADER = "mmidd"
 
 
 @dataclass(frozen=True)
+class About:
+    """What weights say of themselves: configuration, and the preprocessing of the crops."""
+
+    config: TrainConfig
+    spec: PreprocessSpec
+
+
+@dataclass(frozen=True)
 class Run:
     """A trained detector: its task, configuration and the preprocessing it expects."""
 
@@ -53,20 +62,49 @@ def load_run(path: Path, device: str = "cpu") -> Run:
     Raises:
         UsageError: no weights there, or they do not fit this version.
     """
+    about = about_run(path)
+    task = build_task(about.config)
+    load_trained(task, read_tensors(path))
+    return Run(task.to(device).eval(), about.spec, about.config, about.config.model_dump()["method"])
+
+
+def about_run(path: Path) -> About:
+    """What the weights of a run folder, or of a file, say of themselves.
+
+    Raises:
+        UsageError: no weights there, or they do not fit this version.
+    """
+    weights = _weights_file(path)
+    with _damage(weights), safe_open(weights, "pt") as file:
+        header = json.loads((file.metadata() or {})[_HEADER])
+        spec, config = PreprocessSpec.model_validate(header["spec"]), dict(header["config"])
+    return About(read_config(config, str(weights)), spec)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The trained tensors of a run folder's best weights, or of a file.
+
+    Raises:
+        UsageError: there are none, or they are damaged.
+    """
+    weights = _weights_file(path)
+    with _damage(weights), safe_open(weights, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+
+
+def _weights_file(path: Path) -> Path:
     weights = path / WEIGHTS if path.is_dir() else path
     if not weights.is_file():
         raise UsageError(f"{path} has no {WEIGHTS} yet; finish an epoch with `mmidd train --resume`")
+    return weights
+
+
+@contextmanager
+def _damage(weights: Path) -> Iterator[None]:
     try:
-        with safe_open(weights, "pt") as file:
-            header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        spec = PreprocessSpec.model_validate(header.get("spec"))
-    except (OSError, ValueError, ValidationError, SafetensorError) as error:
+        yield
+    except (OSError, ValueError, KeyError, ValidationError, SafetensorError) as error:
         raise UsageError(f"{weights} is damaged ({type(error).__name__}); train it again") from error
-    config = read_config(header["config"], str(weights))
-    task = build_task(config)
-    load_trained(task, tensors)
-    return Run(task.to(device).eval(), spec, config, config.model_dump()["method"])
 
 
 def save_weights(
@@ -97,12 +135,16 @@ def trained_state(task: Task[Any]) -> dict[str, Tensor]:
 
 
 def load_trained(task: Task[Any], tensors: Mapping[str, Tensor]) -> None:
-    """Put trained tensors back; names and shapes must be exactly the task's.
+    """Put trained tensors back; see `put`."""
+    put(task.learned(), tensors)
+
+
+def put(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """Put trained tensors in place of a task's own, whose names and shapes must be exactly theirs.
 
     Raises:
         UsageError: they are not.
     """
-    own = task.learned()
     if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in tensors.items()}:
         odd = sorted(own.keys() ^ tensors.keys())[:1] or ["a tensor's shape"]
         raise UsageError(f"the weights do not fit the configuration ({odd[0]}); train the run again")

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
+import polars as pl
 from sklearn.metrics import roc_auc_score
 
-from mmidd.evaluation.protocol import Aggregation
+from mmidd.evaluation.tables import aggregated
 from mmidd.training.config import Validation
 from mmidd.training.data import eval_batches
 from mmidd.training.ranks import Ranks
 from mmidd.training.samples import Samples
 from mmidd.training.tasks.base import Task
 
-_RULES: dict[Aggregation, Callable[[list[float]], Any]] = {
-    Aggregation.MEAN: np.mean,
-    Aggregation.MEDIAN: np.median,
-    Aggregation.MAX: np.max,
-}
-
-
-class _Frame(NamedTuple):
-    video: str
-    label: int
-    score: float
+_FRAME = {"video": pl.String, "label": pl.Int64, "score": pl.Float64}
 
 
 def validate(
@@ -43,29 +32,20 @@ def validate(
     left out.
     """
     ranks = ranks or Ranks()
-    mine: list[_Frame] = []
+    mine: list[tuple[str, int, float]] = []
     unusable: list[str] = []
-    for part in eval_batches(samples, task.size, batch, ranks):
-        unusable += part.unusable
-        scores = task.score(part.images).fake.tolist()
-        mine += map(_Frame, part.video_id, part.label.tolist(), scores)
+    with task.evaluating():
+        for part in eval_batches(samples, task.size, batch, ranks):
+            unusable += part.unusable
+            scores = task.score(part.images).fake.tolist()
+            mine += zip(part.video_id, part.label.tolist(), scores, strict=True)
     on_unusable([why for theirs in ranks.gather(unusable) for why in theirs])
-    frames = [frame for theirs in ranks.gather(mine) for frame in theirs]
-    return {
-        "video_auc": _auc(_videos(frames, protocol.aggregation)),
-        "frame_auc": _auc(frames),
-    }
+    rows = [row for theirs in ranks.gather(mine) for row in theirs]
+    frames = pl.DataFrame(rows, schema=_FRAME, orient="row")
+    score = aggregated(pl.col("score"), protocol.aggregation)
+    videos = frames.group_by("video").agg(pl.col("label").first(), score)
+    return {"video_auc": _auc(videos), "frame_auc": _auc(frames)}
 
 
-def _videos(frames: list[_Frame], rule: Aggregation) -> list[_Frame]:
-    videos: dict[str, list[_Frame]] = defaultdict(list)
-    for frame in frames:
-        videos[frame.video].append(frame)
-    return [
-        _Frame(video, of[0].label, float(_RULES[rule]([frame.score for frame in of])))
-        for video, of in videos.items()
-    ]
-
-
-def _auc(items: list[_Frame]) -> float:
-    return float(roc_auc_score([item.label for item in items], [item.score for item in items]))
+def _auc(items: pl.DataFrame) -> float:
+    return float(roc_auc_score(items["label"], items["score"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from mmidd.dialogue.instructions import Instruction, load_instructions
+from mmidd.dialogue.instructions import load_instructions
 from mmidd.dialogue.reading import first_word
+from mmidd.errors import UsageError
 from mmidd.schema import Label, Split
-from mmidd.training import loop
-from mmidd.training.alternating import Alternating, Instructed
+from mmidd.training.alternating import Batches
 from mmidd.training.checkpoint import start_run
-from mmidd.training.config import files
 from mmidd.training.config.kfd_llm import KfdLlmConfig
 from mmidd.training.data import TrainingData, as_batch, train_stream
 from mmidd.training.loop import Loop
@@ -33,8 +33,8 @@ from tests.training.training_world import MemorySamples
 
 
 @pytest.fixture(scope="module")
-def instructions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Instruction, ...]:
-    """Three dialogues, of which the middle one has an image: a green square between red bars."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three dialogues in set.json, of which the middle one has an image: a green square between red bars."""
     folder = tmp_path_factory.mktemp("general")
     picture = np.zeros((40, 80, 3), np.uint8)
     picture[..., 0] = 200
@@ -48,11 +48,12 @@ def instructions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Instruction,
             {"id": str(number), "conversations": said, **({"image": "a.png"} if number == 1 else {})}
         )
     (folder / "set.json").write_text(json.dumps(records))
-    return load_instructions(folder / "set.json", folder)
+    return folder
 
 
-def config(**changes: Any) -> KfdLlmConfig:
-    return llm_config(batch=4, micro_batch=2, epochs=2, **changes)
+def config(folder: Path, **changes: Any) -> KfdLlmConfig:
+    general = {"file": folder / "set.json", "images": folder}
+    return llm_config(batch=4, micro_batch=2, epochs=2, instructions=general, **changes)
 
 
 def talking(split: Split) -> MemorySamples:
@@ -67,19 +68,13 @@ def data() -> TrainingData:
     return TrainingData(talking(Split.TRAIN), talking(Split.VAL))
 
 
-def alternating(
-    samples: TrainingData, instructions: tuple[Instruction, ...], rank: int = 0, world_size: int = 1
-) -> Alternating:
-    setting = config()
-    stream = train_stream(samples, setting, SIZE, rank, world_size)
-    fill = Instructed(instructions, SIZE)
-    return Alternating(stream, fill, seed=setting.seed, batch=4, rank=rank, world_size=world_size)
+def alternating(samples: TrainingData, folder: Path, rank: int = 0, world_size: int = 1) -> Batches:
+    return train_stream(samples, config(folder), SIZE, rank, world_size)
 
 
-def test_every_batch_of_faces_is_followed_by_one_of_general_dialogues(
-    instructions: tuple[Instruction, ...],
-) -> None:
-    with alternating(data(), instructions) as stream:
+def test_every_batch_of_faces_is_followed_by_one_of_general_dialogues(folder: Path) -> None:
+    instructions = load_instructions(folder / "set.json", folder)
+    with alternating(data(), folder) as stream:
         batches = [as_batch(loaded) for loaded in stream]
         assert len(batches) == stream.planned.steps == 4
     for number, batch in enumerate(batches):
@@ -94,21 +89,21 @@ def test_every_batch_of_faces_is_followed_by_one_of_general_dialogues(
         assert image.reshape(-1, 3).float().mean(0).tolist() == pytest.approx(colour, abs=12)
 
 
-def test_ranks_share_the_general_dialogues(instructions: tuple[Instruction, ...]) -> None:
-    whole = [as_batch(loaded).sample_id for loaded in alternating(data(), instructions)]
+def test_ranks_share_the_general_dialogues(folder: Path) -> None:
+    whole = [as_batch(loaded).sample_id for loaded in alternating(data(), folder)]
     halves = [
-        [as_batch(loaded).sample_id for loaded in alternating(data(), instructions, rank, 2)]
+        [as_batch(loaded).sample_id for loaded in alternating(data(), folder, rank, 2)]
         for rank in (0, 1)
     ]
     assert [first + second for first, second in zip(*halves, strict=True)] == whole
 
 
-def test_it_goes_on_after_any_batch(instructions: tuple[Instruction, ...]) -> None:
+def test_it_goes_on_after_any_batch(folder: Path) -> None:
     samples = data()
-    whole = alternating(samples, instructions)
+    whole = alternating(samples, folder)
     expected = [as_batch(loaded).sample_id for _ in range(2) for loaded in whole]
     for stop in range(1, 8):
-        first = alternating(samples, instructions)
+        first = alternating(samples, folder)
         state: dict[str, Any] = {}
         seen: list[Any] = []
         while len(seen) < stop:
@@ -117,19 +112,24 @@ def test_it_goes_on_after_any_batch(instructions: tuple[Instruction, ...]) -> No
                 if len(seen) == stop:
                     state = first.state_dict()
                     break
-        second = alternating(samples, instructions)
+        second = alternating(samples, folder)
         second.load_state_dict(json.loads(json.dumps(state)))
         while len(seen) < len(expected):
             seen += [as_batch(loaded).sample_id for loaded in second]
         assert seen == expected, stop
 
 
-def test_a_run_that_was_stopped_ends_with_the_same_weights(
-    instructions: tuple[Instruction, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(files.METHODS, "kfd-llm", KfdLlmConfig)
-    monkeypatch.setattr(loop, "train_stream", lambda samples, *_: alternating(samples, instructions))
-    setting = config(max_steps=4, generation={"max_new_tokens": 2})
+def test_other_general_dialogues_are_refused(folder: Path, tmp_path: Path) -> None:
+    state = alternating(data(), folder).state_dict()
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    alternating(data(), tmp_path).load_state_dict(state)
+    (tmp_path / "set.json").write_text((folder / "set.json").read_text().replace("Answer", "Reply"))
+    with pytest.raises(UsageError, match="dialogues have changed"):
+        alternating(data(), tmp_path).load_state_dict(state)
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_weights(folder: Path, tmp_path: Path) -> None:
+    setting = config(folder, max_steps=4, generation={"max_new_tokens": 2})
 
     def trained(folder: Path, *stops: int | None) -> dict[str, torch.Tensor]:
         start_run(folder, setting, SPEC)

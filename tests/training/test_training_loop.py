@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from mmidd.errors import MmiddError, StorageError, UsageError
 from mmidd.schema import Split
@@ -245,6 +246,19 @@ def test_bad_runs_are_one_line(tmp_path: Path) -> None:
         load_run(tmp_path)
 
 
+@pytest.mark.parametrize("left", [["spec"], ["config"], []])
+def test_a_weights_file_that_does_not_say_what_it_is_counts_as_damaged(
+    left: list[str], tmp_path: Path
+) -> None:
+    config = small_config("lnclip").model_dump(mode="json")
+    whole = {"spec": SPEC.model_dump(mode="json"), "config": config}
+    header = {"mmidd": json.dumps({name: whole[name] for name in left})} if left else {}
+    save_file({"x": torch.ones(1)}, tmp_path / WEIGHTS, header)
+    with pytest.raises(UsageError, match="is damaged .* train it again") as caught:
+        load_run(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     fit(small_config("lnclip", "epochs=1"), tmp_path)
     other = build_task(small_config("sd2"))
@@ -268,8 +282,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_saved_weights_are_only_what_was_trained(tmp_path: Path) -> None:
-    from safetensors.torch import load_file
-
     fit(small_config("lnclip", "epochs=1", "trainable=layernorm"), tmp_path)
     assert len(load_file(tmp_path / "weights.safetensors")) == 2 * (2 + 2 * 2) + 2
 

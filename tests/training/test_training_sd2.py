@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
 from mmidd.schema import ForgeryType, Split
 from mmidd.training.accumulate import accumulate
-from mmidd.training.config import apply_overrides, load_preset
+from mmidd.training.config import Validation, apply_overrides, load_preset
 from mmidd.training.models.clip import encode_text
 from mmidd.training.tasks import build_task
 from mmidd.training.tasks.sd2 import Sd2
-from tests.training.training_world import MemorySamples, random_batch, small_config
+from mmidd.training.trained import load_trained, trained_state
+from mmidd.training.validate import validate
+from tests.training.training_world import MemorySamples, memory_data, random_batch, small_config
 
 CLAM, ADAPTER, SCALARS = 4_198_400, 2_885_376, 3
 
@@ -99,6 +102,41 @@ def test_sixteen_crops_are_learned_by_heart() -> None:
         accumulate(task, task, batch, 16, seed=step, backward=torch.autograd.backward)
         optimiser.step()
     assert roc_auc_score(batch.label, task.score(batch.images).fake) == 1.0
+
+
+def asked(task: Sd2) -> list[int]:
+    """Grows by one entry, the number of texts, with every pass of the text tower."""
+    sizes: list[int] = []
+    task.clip.transformer.register_forward_hook(lambda *seen: sizes.append(len(seen[-1])))
+    return sizes
+
+
+def test_an_evaluation_asks_the_text_tower_once() -> None:
+    task = Sd2(small_config("sd2"))  # type: ignore[arg-type]
+    sizes, val = asked(task), memory_data().val
+    for times in (1, 2):
+        validate(task, val, Validation(), 3, list.clear)
+        assert sizes == [5] * times
+        assert task.training
+    sizes.clear()
+    task.eval()
+    assert [len(task.score(random_batch(n, 32).images).fake) for n in (3, 4)] == [3, 4]
+    assert sizes == [5]
+
+
+def test_what_was_learned_since_an_evaluation_counts_in_the_next() -> None:
+    config, images = small_config("sd2", "trainable=lora"), random_batch(4, 32).images
+    task, fresh = Sd2(config), Sd2(config)  # type: ignore[arg-type]
+    before = task.score(images).types
+    with torch.no_grad():
+        for parameter in task.trainable().values():
+            parameter.add_(torch.randn_like(parameter) / 10)
+    load_trained(fresh, trained_state(task))
+    found, expected = task.score(images).types, fresh.score(images).types
+    assert before is not None
+    assert found is not None
+    assert not np.allclose(found, before)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_labels_come_in_the_order_of_the_types() -> None:

@@ -12,7 +12,7 @@ from mmidd.training.config import Sd2Config
 from mmidd.training.models.clip import encode_text
 from mmidd.training.tasks import build_task
 from mmidd.training.tasks.base import Task
-from tests.training.training_world import random_batch, small_config
+from tests.training.training_world import PLAIN_SENTENCES, random_batch, small_config
 
 VARIANTS = [
     ("lnclip", ["variant=lnclip-df"]),
@@ -128,16 +128,9 @@ def test_scores_are_probabilities_and_do_not_depend_on_the_batch() -> None:
 def test_sd2_scores_against_the_plain_class_sentences() -> None:
     task: Any = build_task(small_config("sd2"))
     images = random_batch(2, 32).images
-    names = [
-        "a photo of a real face",
-        "a photo of a swapped face",
-        "a photo of a reenacted face",
-        "a photo of an entirely synthesized face",
-        "a photo of an edited face",
-    ]
     with torch.no_grad():
         f = task(dataclasses.replace(random_batch(2, 32), images=images))["f"]
-        cosines = f @ encode_text(task.clip, names).T
+        cosines = f @ encode_text(task.clip, PLAIN_SENTENCES).T
         expected = (task.clip.logit_scale.exp() * cosines).softmax(dim=-1)
     assert task.score(images).types == pytest.approx(expected.numpy(), abs=1e-5)
 

@@ -32,6 +32,15 @@ SMALL = [
     "augment={}",
 ]
 
+PLAIN_SENTENCES = [
+    "a photo of a real face",
+    "a photo of a swapped face",
+    "a photo of a reenacted face",
+    "a photo of an entirely synthesized face",
+    "a photo of an edited face",
+]
+"""What images are compared with, in the order of the types."""
+
 
 def small_config(method: str, *overrides: str) -> TrainConfig:
     extra = ["adapter=literal", "adapter_width=16", "clam_heads=2"] if method == "sd2" else []

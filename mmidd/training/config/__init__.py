@@ -15,10 +15,12 @@ from mmidd.training.config.files import (
     load_config,
     load_own,
     load_preset,
+    method_of,
     preset_names,
     read_config,
 )
 from mmidd.training.config.kfd import KfdConfig
+from mmidd.training.config.kfd_llm import KfdLlmConfig
 from mmidd.training.config.methods import LnclipConfig, Lora, Sd2Config
 from mmidd.training.config.overrides import apply_overrides
 
@@ -29,6 +31,7 @@ __all__ = [
     "ClipShape",
     "Keep",
     "KfdConfig",
+    "KfdLlmConfig",
     "LnclipConfig",
     "Lora",
     "Optim",
@@ -43,6 +46,7 @@ __all__ = [
     "load_config",
     "load_own",
     "load_preset",
+    "method_of",
     "preset_names",
     "read_config",
 ]

@@ -112,9 +112,18 @@ class TrainConfig(Frozen):
 
     needs_masks: ClassVar[bool] = False
 
+    @property
+    def normalises_over_the_batch(self) -> bool:
+        """Whether an encoder has batch normalisation, so that a batch must pass it at once."""
+        return self.backbone.normalises_over_the_batch
+
+    def loads(self) -> list[tuple[str, str]]:
+        """Names of the pretrained models that the method takes, and which weights of theirs."""
+        return [(self.backbone.name, str(self.backbone.weights))] if self.backbone.name else []
+
     @model_validator(mode="after")
     def _whole_batch(self) -> Self:
-        if self.backbone.normalises_over_the_batch and self.micro_batch < self.batch:
+        if self.normalises_over_the_batch and self.micro_batch < self.batch:
             raise ValueError("the encoder normalises over the batch; set micro_batch to batch")
         return self
 

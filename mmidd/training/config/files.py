@@ -14,11 +14,12 @@ from mmidd.training.config.base import TrainConfig
 from mmidd.training.config.baselines import ClassifierConfig, ZeroshotConfig
 from mmidd.training.config.keys import validated
 from mmidd.training.config.kfd import KfdConfig
+from mmidd.training.config.kfd_llm import KfdLlmConfig
 from mmidd.training.config.methods import LnclipConfig, Sd2Config
 
 METHODS: dict[str, type[TrainConfig]] = {
     name: kind
-    for kind in (Sd2Config, LnclipConfig, KfdConfig, ClassifierConfig, ZeroshotConfig)
+    for kind in (Sd2Config, LnclipConfig, KfdConfig, KfdLlmConfig, ClassifierConfig, ZeroshotConfig)
     for name in get_args(kind.model_fields["method"].annotation)
 }
 """The configuration of every method."""
@@ -75,6 +76,16 @@ def load_config(path: Path) -> TrainConfig:
             f"{path.parent} is no training run: {path.name} is missing; pass a folder under runs/"
         )
     return read_config(_mapping(path), str(path))
+
+
+def method_of(run_dir: Path) -> str | None:
+    """The method of a run, also of another version; none where there is no run.
+
+    Raises:
+        UsageError: its configuration cannot be read.
+    """
+    file = run_dir / "config.yaml"
+    return str(_mapping(file).get("method")) if file.is_file() else None
 
 
 def read_config(data: dict[str, Any], where: str) -> TrainConfig:

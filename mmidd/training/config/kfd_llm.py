@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from mmidd.schema import Simulated
 from mmidd.training.config.backbone import Frozen
 from mmidd.training.config.base import TrainConfig
+from mmidd.training.config.kfd import KfdConfig
 from mmidd.training.config.llm import Generation, Llm
 
 _LAST_KERNEL = 5
@@ -69,7 +70,9 @@ class KfdLlmConfig(TrainConfig):
 
     Attributes:
         backbone: none; the detector brings its encoder.
-        detector: run folder or weights file of the first stage, which stays frozen.
+        detector: run of the first stage, which stays frozen: a name in the workspace, a folder, or a weights
+            file; none is the workspace's only one.
+        first_stage: configuration of that run, taken from it when the run begins.
         order: of the prompt's parts: the paper's figure puts the forgery tokens right behind the image, the
             release puts the score between them.
         drop_score: share of training dialogues without the score sentence, for grounding by tokens alone.
@@ -80,7 +83,8 @@ class KfdLlmConfig(TrainConfig):
 
     method: Literal["kfd-llm"] = "kfd-llm"
     backbone: None = None  # type: ignore[assignment]
-    detector: str
+    detector: str | None = None
+    first_stage: KfdConfig | None = None
     llm: Llm
     prompt: Prompt = Prompt()
     order: Literal["paper", "release"] = "paper"
@@ -91,8 +95,13 @@ class KfdLlmConfig(TrainConfig):
 
     @property
     def normalises_over_the_batch(self) -> bool:
-        """Whether the prompt learner has batch normalisation, so that a batch must pass it at once."""
+        """Whether the prompt learner has batch normalisation."""
         return self.prompt.norm == "batch"
+
+    def loads(self) -> list[tuple[str, str]]:
+        """The detector's encoder and the language model."""
+        llm = [(self.llm.name, self.llm.weights)] if self.llm.name else []
+        return [*(self.first_stage.loads() if self.first_stage else []), *llm]
 
     @model_validator(mode="after")
     def _whole_batch(self) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmidd.training.config import (
     ClassifierConfig,
     KfdConfig,
+    KfdLlmConfig,
     LnclipConfig,
     Sd2Config,
     TrainConfig,
@@ -13,6 +14,7 @@ from mmidd.training.config import (
 from mmidd.training.tasks.base import Task
 from mmidd.training.tasks.classifier import Classifier
 from mmidd.training.tasks.kfd import Kfd
+from mmidd.training.tasks.kfd_llm import KfdLlm
 from mmidd.training.tasks.lnclip import Lnclip
 from mmidd.training.tasks.sd2 import Sd2
 from mmidd.training.tasks.zeroshot import Zeroshot
@@ -27,6 +29,8 @@ def build_task(config: TrainConfig) -> Task:  # type: ignore[type-arg]
             return Sd2(config)
         case KfdConfig():
             return Kfd(config)
+        case KfdLlmConfig():
+            return KfdLlm(config)
         case ClassifierConfig():
             return Classifier(config)
         case ZeroshotConfig():

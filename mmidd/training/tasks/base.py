@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmidd.spec import PreprocessSpec
 from mmidd.training.augment import resize
 from mmidd.training.config import TrainConfig
 from mmidd.training.config.backbone import Channels
@@ -104,17 +106,27 @@ class Task(nn.Module, ABC, Generic[ConfigT]):
     def groups(self) -> list[Group]:
         """Every trained parameter, once, with its learning rate."""
 
+    def start(self, spec: PreprocessSpec) -> None:
+        """Take over what a new run builds on beside its initial weights; `spec` is of its crops."""
+
     def blocks(self) -> Sequence[nn.Module]:
         """Transformer blocks: what is compiled, checkpointed and sharded as one; none for a CNN."""
         return []
 
-    def score(self, images: Tensor) -> Scores:
-        """Scores of uint8 images (B, S, S, 3), in evaluation mode, without gradients."""
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """In evaluation mode, in which weights do not change, for as long as this is entered."""
         mode = self.training
         self.eval()
-        with torch.inference_mode():
+        try:
+            yield
+        finally:
+            self.train(mode)
+
+    def score(self, images: Tensor) -> Scores:
+        """Scores of uint8 images (B, S, S, 3), in evaluation mode, without gradients."""
+        with self.evaluating(), torch.inference_mode():
             scored = self.score_pixels(images.to(self.mean.device))
-        self.train(mode)
         return Scores(*(None if values is None else _array(values) for values in scored))
 
     def prepare(self, crops: Sequence[NDArray[np.uint8]]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 from mmidd.dialogue.conversation import SCORE_SLOT, Message
 from mmidd.dialogue.opening import opening
 from mmidd.dialogue.reading import read_label
-from mmidd.errors import UsageError
+from mmidd.errors import SpecMismatch, UsageError
 from mmidd.schema import Label
+from mmidd.spec import PreprocessSpec
 from mmidd.training.config.kfd_llm import KfdLlmConfig
 from mmidd.training.data import Batch
-from mmidd.training.models.llm.evidence import Evidence, channels, evidence_of, load_detector
+from mmidd.training.models.llm.evidence import Evidence, channels, evidence_of
 from mmidd.training.models.llm.generate import Listener, write
 from mmidd.training.models.llm.language import load_language
 from mmidd.training.models.llm.prompt_learner import PromptLearner
@@ -25,6 +27,7 @@ from mmidd.training.models.llm.script import Script
 from mmidd.training.models.llm.sequence import FORGERY, IGNORE, IMAGE, Padded, pad
 from mmidd.training.models.weights import seeded
 from mmidd.training.tasks.base import Features, Group, LossTerms, Scored, Task
+from mmidd.training.tasks.kfd import Kfd
 
 NO_DIALOGUES = (
     "the method learns from dialogues, and the samples have none; set online, or run `mmidd simulate`"
@@ -57,14 +60,15 @@ class KfdLlm(Task[KfdLlmConfig]):
 
     Args:
         config: of the method.
-        detector: a first stage that examines images, as `Kfd`; none is loaded as the settings say.
+        detector: a first stage that examines images, as `Kfd`; none is that of the settings, whose weights
+            come with `start` or with those of a trained run.
 
     Raises:
-        UsageError: see `load_detector`, `load_language` and `Script`.
+        UsageError: no first stage in the settings; see `load_language` and `Script`.
     """
 
     def __init__(self, config: KfdLlmConfig, detector: Any = None) -> None:
-        detector = detector or load_detector(config.detector)
+        detector = detector or _first_stage(config)
         super().__init__(config, detector.size, channels(detector.mean), channels(detector.std))
         self._of_detector = tuple(detector.learned())
         self.detector = detector.requires_grad_(False).eval()
@@ -128,6 +132,24 @@ class KfdLlm(Task[KfdLlmConfig]):
             for (text, complete), chance in zip(written, fake, strict=True)
         ]
 
+    def start(self, spec: PreprocessSpec) -> None:
+        """Take over the detector's weights.
+
+        Raises:
+            UsageError: its run is not there, or another than the settings describe.
+            SpecMismatch: it was trained on other crops.
+        """
+        from mmidd.training.trained import about_run, put, read_tensors  # they build tasks
+
+        run = Path(str(self.config.detector))
+        its = about_run(run).spec
+        if differences := its.differences(spec):
+            words = ", ".join(f"{key} {a} against {b}" for key, (a, b) in differences.items())
+            raise SpecMismatch(
+                f"{run} was trained on other crops than these shards hold ({words}); train it on these"
+            )
+        put(self._detectors(), read_tensors(run))
+
     def groups(self) -> list[Group]:
         """What learns of the language model at `lr`; prompt learner and projector at `new_lr`."""
         optim = self.config.optim
@@ -141,14 +163,18 @@ class KfdLlm(Task[KfdLlmConfig]):
 
     def learned(self) -> dict[str, Tensor]:
         """What is trained here, and what the first stage had learned, as it was then."""
-        state = self.detector.state_dict(keep_vars=True)
-        return {**super().learned(), **{f"detector.{name}": state[name] for name in self._of_detector}}
+        return {**super().learned(), **{f"detector.{name}": x for name, x in self._detectors().items()}}
 
     def train(self, mode: bool = True) -> Self:
         """The detector's statistics stay."""
         super().train(mode)
         self.detector.eval()
         return self
+
+    def _detectors(self) -> dict[str, Tensor]:
+        """What the first stage had learned, by its own names."""
+        state = self.detector.state_dict(keep_vars=True)
+        return {name: state[name] for name in self._of_detector}
 
     def _evidence(self, images: Tensor) -> Evidence:
         with torch.no_grad():
@@ -191,6 +217,14 @@ class KfdLlm(Task[KfdLlmConfig]):
         logits = self.language(embeddings, padded, 1)[:, -1]
         sides = [logits[:, sorted(side)].logsumexp(dim=1) for side in (self.script.yes, self.script.no)]
         return torch.sigmoid(sides[0] - sides[1])
+
+
+def _first_stage(config: KfdLlmConfig) -> Kfd:
+    if config.first_stage is None:
+        raise UsageError(
+            "the settings lack first_stage, the detector's own; begin with `mmidd train kfd --stage llm`"
+        )
+    return Kfd(config.first_stage)
 
 
 def is_about_forgery(messages: Messages) -> bool:

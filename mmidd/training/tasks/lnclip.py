@@ -7,45 +7,35 @@ pulls classes together (alignment) while spreading features (uniformity).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Self
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmidd.errors import UsageError
 from mmidd.training import losses
 from mmidd.training.config import LnclipConfig
 from mmidd.training.data import Batch
 from mmidd.training.models.clip import layernorm_parameters
-from mmidd.training.models.encoder import Encoder, vision_encoder
+from mmidd.training.models.encoder import Encoder
 from mmidd.training.models.slerp import augment
-from mmidd.training.models.weights import seeded
-from mmidd.training.tasks.base import Features, Group, LossTerms, Scored, Task
+from mmidd.training.tasks.base import Features, LossTerms
+from mmidd.training.tasks.headed import Headed
 
 
-class Lnclip(Task[LnclipConfig]):
-    """The `lnclip` method; score is softmax P(fake).
+class Lnclip(Headed[LnclipConfig]):
+    """The `lnclip` method; features have length 1 unless `normalise` is off.
 
     Raises:
         UsageError: the encoder cannot be had, or has no LayerNorm to train.
     """
 
     def __init__(self, config: LnclipConfig) -> None:
-        encoder = vision_encoder(config.backbone, config.seed)
-        super().__init__(config, encoder.size, encoder.mean, encoder.std)
-        self.encoder = encoder.requires_grad_(config.trainable == "all")
+        super().__init__(config, still=config.trainable != "all")
+        self.encoder.requires_grad_(config.trainable == "all")
         if config.trainable == "layernorm":
-            _train_layernorms(encoder)
-        with seeded(config.seed):
-            self.head = nn.Linear(encoder.width, 2)
+            _train_layernorms(self.encoder)
         with torch.no_grad():
             self.head.weight.mul_(config.head_gain)
-
-    def forward(self, batch: Batch) -> Features:
-        """Features `z` (B, width), of length 1 unless `normalise` is off."""
-        return {"z": self._encode(batch.images)}
 
     def losses(self, features: Features, batch: Batch, generator: torch.Generator) -> LossTerms:
         """Cross-entropy + alignment and uniformity, on the interpolated set of `lnclip-df`."""
@@ -61,30 +51,9 @@ class Lnclip(Task[LnclipConfig]):
         total = parts["ce"] + config.alignment * parts["alignment"] + config.uniformity * parts["uniformity"]
         return LossTerms(total, parts)
 
-    def score_pixels(self, images: Tensor) -> Scored:
-        """Softmax probability of the fake class; the method knows no types."""
-        return Scored(self.head(self._encode(images)).softmax(dim=-1)[:, 1])
-
-    def groups(self) -> list[Group]:
-        """The encoder's trained weights at `lr`, the head at `new_lr` where it is set."""
-        optim = self.config.optim
-        head = Group(optim.new_lr or optim.lr, list(self.head.parameters()))
-        trained = [p for p in self.encoder.parameters() if p.requires_grad]
-        return [Group(optim.lr, trained), head] if trained else [head]
-
-    def blocks(self) -> Sequence[nn.Module]:
-        """Of the encoder."""
-        return self.encoder.blocks()
-
-    def train(self, mode: bool = True) -> Self:
-        """Dropout and running statistics of an encoder that is frozen but for its LayerNorms stay off."""
-        super().train(mode)
-        if self.config.trainable != "all":
-            self.encoder.eval()
-        return self
-
-    def _encode(self, images: Tensor) -> Tensor:
-        features: Tensor = self.encoder(self.normalise(images)).float()
+    def encode(self, images: Tensor) -> Tensor:
+        """Features (B, width) of uint8 images (B, S, S, 3), on the unit sphere."""
+        features = super().encode(images)
         return F.normalize(features, dim=-1) if self.config.normalise else features
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,8 @@ from mmidd.training.tasks.base import Features, Group, LossTerms, Scored, Task
 
 class Sd2(Task[Sd2Config]):
     """The `sd2` method; score is 1 - softmax(tau·cos)[REAL] over the plain class texts."""
+
+    _plain: Tensor | None
 
     def __init__(self, config: Sd2Config) -> None:
         clip: Any = load_clip(config.backbone, config.seed)
@@ -48,6 +50,7 @@ class Sd2(Task[Sd2Config]):
         self.contrast_bias = nn.Parameter(torch.tensor(config.contrast_bias))
         for parameter in (self.contrast_log_scale, self.contrast_bias):
             parameter.requires_grad_(self.needs_captions)
+        self.register_buffer("_plain", None, persistent=False)
 
     def forward(self, batch: Batch) -> Features:
         """Unit features (B, embed_dim) of images `f`, face texts `face`, environment texts `environment`."""
@@ -75,8 +78,9 @@ class Sd2(Task[Sd2Config]):
 
     def score_pixels(self, images: Tensor) -> Scored:
         """1 - P(REAL) and the five probabilities."""
-        u = encode_text(self.clip, self.config.labels.plain)
-        types = (self.clip.logit_scale.exp() * self._encode(images) @ u.T).softmax(dim=-1)
+        if self._plain is None:
+            self._plain = encode_text(self.clip, self.config.labels.plain)
+        types = (self.clip.logit_scale.exp() * self._encode(images) @ self._plain.T).softmax(dim=-1)
         return Scored(1 - types[:, ForgeryType.REAL.index], types)
 
     def groups(self) -> list[Group]:
@@ -91,6 +95,13 @@ class Sd2(Task[Sd2Config]):
     def blocks(self) -> Sequence[nn.Module]:
         """Of both towers."""
         return [*self.clip.visual.transformer.resblocks, *self.clip.transformer.resblocks]
+
+    def train(self, mode: bool = True) -> Self:
+        """What the plain class texts are encoded to lasts until training goes on."""
+        super().train(mode)
+        if mode:
+            self._plain = None
+        return self
 
     def _captions(self, batch: Batch) -> dict[str, tuple[str | None, ...]]:
         """What images are contrasted with."""

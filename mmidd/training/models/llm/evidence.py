@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
-from mmidd.errors import UsageError
 from mmidd.training.config.backbone import Channels
 
 
@@ -54,23 +52,6 @@ def evidence_of(found: Examined) -> Evidence:
         location=found.forged[:, None].float(),
         scores=found.scores.float(),
     )
-
-
-def load_detector(where: str) -> Any:
-    """The frozen detector of a run folder or weights file.
-
-    Raises:
-        UsageError: it is no run, or one of another method or of the second stage.
-    """
-    from mmidd.training.trained import load_run
-
-    run = load_run(Path(where))
-    if not hasattr(run.task, "examine"):
-        raise UsageError(
-            f"{where} is a run of {run.method} and gives no evidence; train the first stage with "
-            "`mmidd train kfd`, then --set detector=RUN"
-        )
-    return run.task
 
 
 def channels(values: Tensor) -> Channels:
