@@ -40,11 +40,7 @@ def chat(
       mmidd chat photo.jpg --run kfd-llm-paper
       mmidd chat photo.jpg --ask "Is this a deepfake?" --ask "Where?"
     """
-    run_dir = (
-        Path(run)
-        if run and (Path(run) / "config.yaml").is_file()
-        else find_run(open_workspace(workspace), run, "kfd-llm")
-    )
+    run_dir = find_run(open_workspace(workspace, create=True), run, "kfd-llm")
 
     import torch
 

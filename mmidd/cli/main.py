@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from mmidd import __version__
-from mmidd.cli import audit, caption, chat, data, demo, detector, models, runs, shard, sources, train
+from mmidd.cli import audit, caption, chat, data, demo, detector, models, recipe, runs, shard, sources, train
 from mmidd.cli.console import err
 from mmidd.errors import MmiddError
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.add_typer(sources.app, name="sources")
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
+app.add_typer(recipe.app, name="recipe")
 app.command()(data.ingest)
 app.command()(audit.audit)
 app.command()(caption.caption)

@@ -70,7 +70,7 @@ def train(
     else:
         preset = preset or default_preset(method, quiet)
         run_dir, config = new_run(home.runs_dir, method, preset, name, set_ or [])
-    result = _run(config, data or home.shards_dir, run_dir, resume, quiet)
+    result = run_training(config, data or home.shards_dir, run_dir, resume, quiet)
     if as_json and is_first():
         emit({"preset": preset, **vars(result)})
     say(summary(result), quiet=quiet)
@@ -81,7 +81,15 @@ def train(
         raise typer.Exit(130)
 
 
-def _run(config: TrainConfig, shards: Path | str, run_dir: Path, resume: bool, quiet: bool) -> TrainResult:
+def run_training(
+    config: TrainConfig, shards: Path | str, run_dir: Path, resume: bool, quiet: bool
+) -> TrainResult:
+    """Train with a live view; see `training.train`.
+
+    Raises:
+        MmiddError: the GPU's memory is full; says what to do.
+        UsageError: see `training.train`.
+    """
     import torch
 
     from mmidd.cli.live import TrainView

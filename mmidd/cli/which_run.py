@@ -71,14 +71,26 @@ def new_run(
     Raises:
         UsageError: the run exists, the configuration is wrong, or there is no first stage to build on.
     """
-    from mmidd.training.config import apply_overrides, load_own, load_preset
     from mmidd.training.first_stage import with_first_stage
 
-    config = load_own(Path(preset), method) if _is_file(preset) else load_preset(method, preset)
-    run_dir = _folder(runs, name or _name(method, preset))
+    run_dir, config = planned(runs, method, preset, name, overrides)
     if is_first() and (run_dir / _CONFIG).is_file():
         raise UsageError(f"run {run_dir.name} exists; go on with --resume, or give another --name")
-    return run_dir, with_first_stage(apply_overrides(config, overrides), runs)
+    return run_dir, with_first_stage(config, runs)
+
+
+def planned(
+    runs: Path, method: str, preset: str, name: str | None, overrides: Sequence[str]
+) -> tuple[Path, TrainConfig]:
+    """Folder and configuration of a run, whether it exists or not; see `new_run`.
+
+    Raises:
+        UsageError: the configuration is wrong.
+    """
+    from mmidd.training.config import apply_overrides, load_own, load_preset
+
+    config = load_own(Path(preset), method) if _is_file(preset) else load_preset(method, preset)
+    return _folder(runs, name or _name(method, preset)), apply_overrides(config, overrides)
 
 
 def resumed_run(runs: Path, method: str, preset: str | None, name: str | None) -> tuple[Path, TrainConfig]:

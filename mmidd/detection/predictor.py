@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmidd.detection.maps import MapFolder
 from mmidd.detection.media import files_under, media_of
+from mmidd.detection.text import text_verdict
 from mmidd.detection.verdict import FrameCounts, FrameScore, Verdict
 from mmidd.engine.pool import Guard
 from mmidd.errors import DataError
+from mmidd.evaluation.look import BATCH, Scorer, Seen, look
 from mmidd.evaluation.results import FIXED_THRESHOLD, Threshold, load_threshold
-from mmidd.evaluation.scoring import BATCH, Scorer
 from mmidd.preprocess.crop import decode_image
 from mmidd.preprocess.extract import Extracted, extract
 from mmidd.schema import ForgeryType, Label, Media
@@ -41,22 +43,27 @@ class Predictor:
     Args:
         run: the trained detector.
         threshold: decision threshold; without one it is 0.5, and every verdict says so.
+        maps: folder for pictures of where files are forged; none is drawn without it.
+
+    Raises:
+        UsageError: `maps` is given and the run does not tell pixels apart.
     """
 
-    def __init__(self, run: SpecScorer, threshold: Threshold | None = None) -> None:
+    def __init__(self, run: SpecScorer, threshold: Threshold | None = None, maps: Path | None = None) -> None:
         self.run = run
         self.threshold = threshold or UNFITTED
+        self._maps = None if maps is None else MapFolder(maps, run, run.spec.size)
 
     @classmethod
-    def load(cls, run_dir: Path, device: str = "cpu") -> Predictor:
+    def load(cls, run_dir: Path, device: str = "cpu", maps: Path | None = None) -> Predictor:
         """The detector of a run folder with the threshold that `mmidd eval` fitted for it.
 
         Raises:
-            UsageError: the folder is no finished run.
+            UsageError: the folder is no finished run, or one that cannot draw `maps`.
         """
         from mmidd.training.trained import load_run
 
-        return cls(load_run(run_dir, device), load_threshold(run_dir))
+        return cls(load_run(run_dir, device), load_threshold(run_dir), maps)
 
     def detect(self, path: Path) -> Iterator[Verdict]:
         """One verdict per file: of an image, of a video, or of every file below a folder, sorted.
@@ -89,10 +96,14 @@ class Predictor:
         return self._judged(path, media, faces, counts)
 
     def _judged(self, path: Path, media: Media, faces: Sequence[Extracted], counts: FrameCounts) -> Verdict:
-        fake, types = self._scores([decode_image(item.blob) for item in faces if item.blob is not None])
-        score = float(fake.mean())
+        crops = [decode_image(item.blob) for item in faces if item.blob is not None]
+        seen = [look(self.run, crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
+        fake = np.concatenate([part.scores.fake for part in seen]).astype(np.float64)
+        score, highest = float(fake.mean()), int(fake.argmax())
         label = Label.FAKE if score >= self.threshold.video else Label.REAL
-        means = None if types is None else dict(zip(ForgeryType, map(float, types.mean(axis=0)), strict=True))
+        types = _mean(seen, lambda part: part.scores.types)
+        means = None if types is None else dict(zip(ForgeryType, types.tolist(), strict=True))
+        detector = _mean(seen, lambda part: part.detector)
         return Verdict(
             path=path.as_posix(),
             media=media,
@@ -102,18 +113,19 @@ class Predictor:
             types=means,
             counts=counts,
             frames=tuple(_frame(item, float(value)) for item, value in zip(faces, fake, strict=True)),
+            detector=None if detector is None else float(detector),
+            text=text_verdict(self.run, crops[highest], faces[highest].frame_index or 0),
+            map=self._map(path, crops[highest], seen[highest // BATCH].scores.maps, highest % BATCH),
             threshold=self.threshold.video,
             threshold_origin=self.threshold.describe(),
         )
 
-    def _scores(
-        self, crops: Sequence[NDArray[np.uint8]]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """P(fake) (N,) and type probabilities (N, 5) or None, in batches."""
-        parts = [self.run.score(crops[start : start + BATCH]) for start in range(0, len(crops), BATCH)]
-        types = [part.types for part in parts if part.types is not None]
-        fake = np.concatenate([part.fake for part in parts]).astype(np.float64)
-        return fake, np.concatenate(types).astype(np.float64) if types else None
+    def _map(
+        self, path: Path, crop: NDArray[np.uint8], maps: NDArray[np.float32] | None, number: int
+    ) -> str | None:
+        if self._maps is None or maps is None:
+            return None
+        return self._maps.save(path, crop, maps[number]).as_posix()
 
     def _without(
         self, path: Path, media: Media | None, error: str, detail: str, counts: FrameCounts = NOTHING_SEEN
@@ -131,6 +143,14 @@ class Predictor:
 
 def _extract_all(path: Path, media: Media, spec: PreprocessSpec) -> list[Extracted]:
     return list(extract(path, media, spec))
+
+
+def _mean(
+    seen: Sequence[Seen], values: Callable[[Seen], NDArray[np.float32] | None]
+) -> NDArray[np.float64] | None:
+    """Over all frames, of values (B, ...) per batch; None where a run does not give them."""
+    parts = [part for one in seen if (part := values(one)) is not None]
+    return np.concatenate(parts).mean(axis=0, dtype=np.float64) if parts else None
 
 
 def _likeliest_forgery(types: dict[ForgeryType, float]) -> ForgeryType:

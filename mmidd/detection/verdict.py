@@ -33,6 +33,30 @@ class FrameCounts(_Frozen):
         return self.used + self.without_face + self.not_decoded
 
 
+class TextVerdict(_Frozen):
+    """What a language model wrote of the frame with the highest score when asked whether it is a deepfake.
+
+    Attributes:
+        frame_index: of that frame.
+        yes: P(yes) against P(no), from logits.
+        answer: the text.
+        label: what the text says, None where it says neither.
+        agrees: whether that is what `yes` says, fake from 0.5 on; None without a label.
+    """
+
+    frame_index: int
+    yes: float
+    answer: str
+    label: Label | None
+    agrees: bool | None
+
+    def describe(self) -> str:
+        """One line for people."""
+        said = "gives no label" if self.label is None else f"says {self.label}"
+        harmony = {None: "", True: ", as P(yes) does", False: ", against P(yes)"}[self.agrees]
+        return f"frame {self.frame_index}: P(yes) {self.yes:.3f}; the answer {said}{harmony}: {self.answer}"
+
+
 class Verdict(_Frozen):
     """The answer for one file; `label` and `score` are None when there is an `error`.
 
@@ -45,6 +69,9 @@ class Verdict(_Frozen):
         types: mean probability per type, where the method tells types.
         counts: what became of the sampled frames.
         frames: the scored frames.
+        detector: mean P(fake) of a language model's detector, whose own `score` is P(yes).
+        text: what the language model wrote.
+        map: PNG of the frame with the highest score under its map of forged pixels, if asked for.
         threshold: decision threshold on `score`.
         threshold_origin: where the threshold comes from.
         error: reason without a verdict, such as `no_face` or `unreadable`.
@@ -59,6 +86,9 @@ class Verdict(_Frozen):
     types: dict[ForgeryType, float] | None = None
     counts: FrameCounts = FrameCounts()
     frames: tuple[FrameScore, ...] = ()
+    detector: float | None = None
+    text: TextVerdict | None = None
+    map: str | None = None
     threshold: float
     threshold_origin: str
     error: str | None = None
@@ -69,11 +99,19 @@ class Verdict(_Frozen):
         return self.model_dump_json()
 
     def describe(self) -> str:
-        """One line for people."""
+        """Lines for people: the verdict, then what was written and where the map is."""
+        more = [self.text.describe()] if self.text else []
+        more += [f"map: {self.map}"] if self.map else []
+        return "\n  ".join([self._line(), *more])
+
+    def _line(self) -> str:
         if self.label is None or self.score is None:
             return f"{self.path}: no verdict, {self.error}{f' ({self.detail})' if self.detail else ''}"
         kind = f" ({self.type.title})" if self.type is not None else ""
+        score = f"P(fake) {self.score:.3f}"
+        if self.detector is not None:
+            score = f"P(yes) {self.score:.3f}, detector's P(fake) {self.detector:.3f}"
         return (
-            f"{self.path}: {self.label}{kind}, P(fake) {self.score:.3f}, threshold {self.threshold_origin}, "
+            f"{self.path}: {self.label}{kind}, {score}, threshold {self.threshold_origin}, "
             f"a face in {self.counts.used} of {self.counts.total} frames"
         )

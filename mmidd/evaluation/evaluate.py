@@ -13,8 +13,9 @@ from mmidd.errors import SpecMismatch, UsageError
 from mmidd.evaluation.answers import measure_answers, measure_regions, measure_verdicts
 from mmidd.evaluation.bootstrap import REPLICATES
 from mmidd.evaluation.evidence import EVIDENCE_FILE, load_evidence
+from mmidd.evaluation.exhibits import exhibits
 from mmidd.evaluation.localisation import joined, measure_maps, measure_marked
-from mmidd.evaluation.look import require_talker
+from mmidd.evaluation.look import BATCH, require_talker
 from mmidd.evaluation.measuring import Terms, measure_scores
 from mmidd.evaluation.protocol import Aggregation, Level, ThresholdRule
 from mmidd.evaluation.results import (
@@ -25,12 +26,13 @@ from mmidd.evaluation.results import (
     Threshold,
     save,
 )
-from mmidd.evaluation.scoring import BATCH, OnProgress, score_splits
+from mmidd.evaluation.scoring import OnProgress, score_splits
 from mmidd.evaluation.simulated import DrawnPairs
 from mmidd.evaluation.tables import confusion, items, load_scores, of_split
 from mmidd.evaluation.thresholds import run_threshold
 from mmidd.preprocess.blend.recipe import RecipeName
 from mmidd.schema import Simulated, Split
+from mmidd.shards.dataset import ShardDataset, read_rows
 from mmidd.shards.samples import Samples
 from mmidd.spec import PreprocessSpec
 from mmidd.storage import open_folder
@@ -96,9 +98,7 @@ def evaluate(
         UsageError: no run, no shards, nothing in the split, or a run that cannot write answers.
         SpecMismatch: the shards were cropped by another spec than the run was trained with.
     """
-    from mmidd.evaluation.exhibits import exhibits
     from mmidd.evaluation.report import write_report  # draws with matplotlib
-    from mmidd.shards.dataset import ShardDataset, read_rows
     from mmidd.training.trained import load_run
 
     reported = ShardDataset(shards, split)
@@ -111,7 +111,9 @@ def evaluate(
     folder = evaluation_dir(run_dir, shards, simulated)
     data = [_samples(shards, one, simulated) for one in dict.fromkeys([Split.VAL, split])]
     answered = split if answers else None
-    file = score_splits(run, data, folder / SCORES_FILE, batch=batch, answered=answered, on_progress=on_progress)
+    file = score_splits(
+        run, data, folder / SCORES_FILE, batch=batch, answered=answered, on_progress=on_progress
+    )
     scores, evidence = load_scores(file), load_evidence(folder / EVIDENCE_FILE)
     subject = Subject(run_dir.resolve().name, run.method, folder.name, reported.index.samples_sha256)
     threshold = run_threshold(run_dir, folder.name, scores, aggregation, rule, keep=not simulated)
@@ -172,11 +174,10 @@ def evaluate_scores(
 
 
 def _samples(shards: Path | str, split: Split, simulated: Sequence[RecipeName]) -> Samples:
-    from mmidd.shards.dataset import ShardDataset
-
     if not simulated:
         return ShardDataset(shards, split)
-    return DrawnPairs(ShardDataset(shards, split, Simulated.EXCLUDE), simulated)
+    originals = ShardDataset(shards, split, Simulated.EXCLUDE)
+    return DrawnPairs(originals, simulated) if len(originals) else originals
 
 
 def _left_out(samples: Samples) -> dict[str, int]:

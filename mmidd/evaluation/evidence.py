@@ -15,6 +15,7 @@ from mmidd.dialogue.reading import named_regions
 from mmidd.errors import UsageError
 from mmidd.evaluation.look import Answer, Seen
 from mmidd.evaluation.maps import BINS, locate
+from mmidd.evaluation.row_file import Row
 from mmidd.schema import Label
 from mmidd.shards.samples import Sample
 
@@ -40,11 +41,9 @@ EVIDENCE = pa.schema(
         pa.field("regions", _NAMES),
     ]
 )
-"""One row per scored sample: P(fake) of a language model's detector; `share` to `pristine` as in `maps.Located`;
-the written answer, whether it ended by itself, the label it gives (0 real, 1 fake) and the regions it names; the
-regions that were forged, where that is known."""
-
-Row = dict[str, Any]
+"""One row per scored sample: P(fake) of a language model's detector; `share` to `pristine` as in
+`maps.Located`; the written answer, whether it ended by itself, the label it gives (0 real, 1 fake) and the
+regions it names; the regions that were forged, where that is known."""
 
 
 def rows(samples: Sequence[Sample], seen: Seen) -> Iterator[Row]:
@@ -74,7 +73,9 @@ def load_evidence(path: Path) -> pl.DataFrame | None:
     try:
         return pl.DataFrame(pq.read_table(path).select(EVIDENCE.names).cast(EVIDENCE))
     except (pa.ArrowException, KeyError) as error:
-        raise UsageError(f"{path} is no table of evidence ({str(error).splitlines()[0]}); run `mmidd eval` again") from None
+        raise UsageError(
+            f"{path} is no table of evidence ({str(error).splitlines()[0]}); run `mmidd eval` again"
+        ) from None
 
 
 def _told(answer: Answer | None) -> Row:

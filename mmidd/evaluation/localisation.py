@@ -48,7 +48,9 @@ def measure_marked(seen: pl.DataFrame, terms: Terms) -> Measures | None:
 def means(rows: pl.DataFrame, *columns: str) -> Floats:
     """Values whose sums give means that leave nulls out: of each column, and whether it is defined."""
     parts = [rows[name].cast(pl.Float64).to_numpy() for name in columns]
-    return np.stack([side for part in parts for side in (np.nan_to_num(part), ~np.isnan(part))], axis=1).astype(float)
+    return np.stack(
+        [side for part in parts for side in (np.nan_to_num(part), ~np.isnan(part))], axis=1
+    ).astype(float)
 
 
 def _values(rows: pl.DataFrame) -> Floats:

@@ -14,6 +14,9 @@ from mmidd.dialogue.opening import opening
 from mmidd.errors import UsageError
 from mmidd.schema import Label
 
+BATCH = 32
+"""Crops per call of a detector."""
+
 
 class Scores(Protocol):
     """P(fake) (B,), type probabilities (B, 5) or None, P(forged) of pixels (B, S, S) or None."""
@@ -27,7 +30,7 @@ class Scores(Protocol):
 
 
 class Scorer(Protocol):
-    """The part of a trained run that evaluation and detection use; one that talks has a `task` that `Talks`."""
+    """What evaluation and detection use of a trained run; one that talks has a `task`, see `Talks`."""
 
     def score(self, crops: Sequence[NDArray[np.uint8]]) -> Scores:
         """Scores of RGB crops (H, W, 3) of any size."""
@@ -81,12 +84,13 @@ def require_talker(run: Scorer, method: str) -> None:
     """
     if talker(run) is None:
         raise UsageError(
-            f"a run of {method} writes no answers; leave --answers out, or pass a run of `mmidd train kfd --stage llm`"
+            f"a run of {method} writes no answers; leave --answers out, or pass one of "
+            "`mmidd train kfd --stage llm`"
         )
 
 
 def look(run: Scorer, crops: Sequence[NDArray[np.uint8]], answers: bool = False) -> Seen:
-    """All that a run says of RGB crops (H, W, 3); `answers` has one that talks say whether each is a deepfake."""
+    """All that a run says of RGB crops (H, W, 3); with `answers` a run that talks judges each in words."""
     scores, task = run.score(crops), talker(run)
     if task is None:
         return Seen(scores)

@@ -98,7 +98,8 @@ def measure_sums(
     """What follows from sums over samples, with intervals.
 
     Args:
-        kind, name: of the group.
+        kind: of the group.
+        name: of the group.
         values: of each sample (N, K), N >= 1.
         clusters: of the samples (N,).
         statistic: maps sums (B, K) to named values (B,), NaN where undefined.

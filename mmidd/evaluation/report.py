@@ -6,6 +6,7 @@ import base64
 import json
 import platform
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from io import BytesIO
@@ -20,6 +21,8 @@ from PIL import Image
 
 from mmidd import __version__
 from mmidd.evaluation import plots
+from mmidd.evaluation.details import details
+from mmidd.evaluation.exhibits import Exhibit
 from mmidd.evaluation.metrics import METRICS
 from mmidd.evaluation.protocol import Level
 from mmidd.evaluation.results import Estimate, Evaluation
@@ -66,6 +69,7 @@ def write_report(
     samples: Samples | None,
     run_dir: Path,
     entries: pl.DataFrame | None = None,
+    exhibits: Sequence[tuple[str, Sequence[Exhibit]]] = (),
 ) -> Path:
     """Write the report of an evaluation, whole or not at all.
 
@@ -76,6 +80,7 @@ def write_report(
         samples: the evaluated split for thumbnails; None leaves the contact sheet out.
         run_dir: the run folder, for its configuration and training curves where present.
         entries: rows of all splits of the dataset (`shards.index.ENTRIES`), for what it holds.
+        exhibits: samples with their maps, by title.
     """
     head = evaluation.headline
     table = {
@@ -99,6 +104,8 @@ def write_report(
             figures=_figures(evaluation, table),
             sheets=[] if samples is None else _sheets(evaluation, table[Level.VIDEO], samples),
             unit="videos",
+            details=details(evaluation),
+            exhibits=exhibits,
             curves=_training(run_dir / "metrics.jsonl"),
             types=[kind.value for kind in ForgeryType],
             mixture=[] if entries is None else mixture(entries),

@@ -7,28 +7,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mmidd.errors import DataError
 from mmidd.evaluation.evidence import EVIDENCE, EVIDENCE_FILE, rows
-from mmidd.evaluation.look import Scorer, Scores, look
+from mmidd.evaluation.look import BATCH, Scorer, Scores, look
+from mmidd.evaluation.row_file import Row, RowFile
 from mmidd.evaluation.simulated import Undrawable
-from mmidd.files import TEMPORARY, write_errors
-from mmidd.schema import SCORES, ForgeryType, Label, Split, with_version
+from mmidd.files import write_errors
+from mmidd.schema import SCORES, ForgeryType, Label, Split
 from mmidd.shards.samples import Sample, Samples
 
-BATCH = 32
-
-_ROW_GROUP = 8192
 _COPIED = ("source", "method", "type", "compression", "split", "video_id", "frame_index", "face_index")
 
-Row = dict[str, Any]
 OnProgress = Callable[[int, int], None]
 
 
@@ -73,7 +67,7 @@ def score_splits(
     evidence = out.with_name(EVIDENCE_FILE)
     with write_errors(out, "free space or change --workspace"):
         out.parent.mkdir(parents=True, exist_ok=True)
-        with _Table(out, SCORES) as scores, _Table(evidence, EVIDENCE) as more:
+        with RowFile(out, SCORES) as scores, RowFile(evidence, EVIDENCE, optional=True) as more:
             done = 0
             for samples in _batches(datasets, batch):
                 seen = look(run, [sample.image for sample in samples], _split(samples[0]) == answered)
@@ -82,7 +76,6 @@ def score_splits(
                     more.add(rows(samples, seen))
                 done += len(samples)
                 progress(done)
-            more.keep = more.count > 0
     return out
 
 
@@ -92,44 +85,6 @@ def type_names(types: NDArray[np.float32] | None, count: int) -> list[str | None
         return [None] * count
     names = list(ForgeryType)
     return [names[index].value for index in types.argmax(axis=1)]
-
-
-class _Table:
-    """A Parquet file that takes its name when the block ends well; unless `keep`, none is left."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._path, self._schema = path, with_version(schema)
-        self._temporary = path.with_name(f"{TEMPORARY}{path.name}")
-        self._writer = pq.ParquetWriter(self._temporary, self._schema)
-        self._rows: list[Row] = []
-        self.count, self.keep = 0, True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
-        try:
-            if kind is None:
-                self._flush()
-            self._writer.close()
-            if kind is None and self.keep:
-                self._temporary.replace(self._path)
-            elif kind is None:
-                self._path.unlink(missing_ok=True)
-        finally:
-            self._temporary.unlink(missing_ok=True)
-
-    def add(self, rows: Iterable[Row]) -> None:
-        """Take rows."""
-        before = len(self._rows)
-        self._rows += rows
-        self.count += len(self._rows) - before
-        if len(self._rows) >= _ROW_GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
-        self._rows = []
 
 
 def _batches(datasets: Iterable[Samples], size: int) -> Iterator[list[Sample]]:

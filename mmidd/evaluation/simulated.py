@@ -1,4 +1,4 @@
-"""Forgeries with masks to evaluate on: blended from a split's own reals, and told apart from the dataset's."""
+"""Forgeries with masks to evaluate on, blended from the reals of a split."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import polars as pl
 
 from mmidd.errors import DataError
 from mmidd.preprocess.blend.recipe import RecipeName
-from mmidd.schema import Simulated
-from mmidd.shards.dataset import ShardDataset, ShardSample
+from mmidd.shards.dataset import ShardSample
 from mmidd.training.online import OnlineSamples
+from mmidd.training.samples import Samples
 
 SEED = 0
 """Of the forgeries, so that every run is evaluated on the same ones."""
@@ -25,7 +25,7 @@ class DrawnPairs:
     """Every real of a split that has landmarks, with a forgery of it; fakes of the dataset are left out.
 
     Args:
-        shards: the split.
+        samples: the split.
         recipes: each pair draws one of them.
 
     Attributes:
@@ -35,8 +35,8 @@ class DrawnPairs:
         UsageError: no real has landmarks.
     """
 
-    def __init__(self, shards: ShardDataset, recipes: Sequence[RecipeName]) -> None:
-        self._pairs = OnlineSamples(shards, recipes, SEED)
+    def __init__(self, samples: Samples, recipes: Sequence[RecipeName]) -> None:
+        self._pairs = OnlineSamples(samples, recipes, SEED)
         self.left_out = Counter({"no_landmarks": self._pairs.left_out} if self._pairs.left_out else {})
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from mmidd.evaluation.protocol import Level
-from mmidd.evaluation.results import Estimate, Evaluation, Result
+from mmidd.evaluation.results import Estimate, Evaluation, Measures, Result
 
 
 def summary_table(evaluation: Evaluation) -> Table:
@@ -47,7 +49,7 @@ def shown(results: list[Result]) -> list[Result]:
     return [result for result in results if result.kind == "all" or count[result.kind] > 1]
 
 
-def notes(results: list[Result]) -> list[tuple[str, str]]:
+def notes(results: Sequence[Result | Measures]) -> list[tuple[str, str]]:
     """Each note once, with the names of the groups it is about."""
     names: dict[str, list[str]] = {}
     for result in results:
@@ -84,5 +86,8 @@ def _caption(evaluation: Evaluation) -> str:
         f"{head.reals + head.fakes} videos, {frames.reals + frames.fakes} frames; intervals: "
         f"{evaluation.replicates} bootstrap replicates of {head.clusters} identities or videos",
     ]
+    if evaluation.left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in evaluation.left_out.items())
+        lines.append(f"reals without a simulated forgery: {reasons}")
     stars = [f"* {names}: {note}" for note, names in notes(shown(evaluation.at(Level.VIDEO)))]
     return "\n".join(lines + stars)

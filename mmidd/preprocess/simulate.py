@@ -52,6 +52,11 @@ def forgery_type(recipe: RecipeName) -> ForgeryType:
     return ForgeryType.FS if recipe == "sbi" else ForgeryType.FE
 
 
+def method_of(recipe: RecipeName, drawn: Parameters) -> str:
+    """What the column `method` calls a forgery: `sbi`, or how regions were blended."""
+    return recipe if recipe == "sbi" else f"regional-{drawn.compositor}"
+
+
 def check_recipe(recipe: str) -> RecipeName:
     """The recipe of that name.
 

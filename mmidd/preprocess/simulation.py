@@ -23,7 +23,7 @@ from mmidd.preprocess.blend.render import Blend, finished
 from mmidd.preprocess.blend.sheet import contact_sheet, save_sheet
 from mmidd.preprocess.crop import decode_image, encode_image, encode_mask
 from mmidd.preprocess.quality import brightness, phash, sharpness
-from mmidd.preprocess.simulate import forgery_type, generator, simulate_sample, to_json
+from mmidd.preprocess.simulate import forgery_type, generator, method_of, simulate_sample, to_json
 from mmidd.schema import SAMPLES, SIMULATED, ForgeryType, Label, Split
 from mmidd.spec import PreprocessSpec
 from mmidd.where import matching
@@ -122,8 +122,10 @@ def blend(job: Job) -> list[Row]:
     """
     result = finished(_blend(job))
     drawn = result.parameters
-    method = job.recipe if job.recipe == "sbi" else f"regional-{drawn.compositor}"
-    both = {"parameters": to_json(drawn, job.seed, job.k), "method": method}
+    both = {
+        "parameters": to_json(drawn, job.seed, job.k),
+        "method": method_of(job.recipe, drawn),
+    }
     fake, image = _picture(result.fake, job.spec)
     real, twin = _picture(result.real, job.spec)
     forged = {"regions": list(drawn.regions), "conversations": _talk(job, finding(result))}

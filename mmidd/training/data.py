@@ -136,8 +136,10 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch with its tensors on a device."""
-        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **tensors)
+        moved: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
 
     def rendered(self, size: int) -> Batch:
         """The batch with its augmentation, where that was left to the device; images become size x size."""
@@ -185,7 +187,10 @@ def open_data(shards: Path | str, config: TrainConfig) -> TrainingData:
     train, val = ShardDataset(shards, Split.TRAIN, config.simulated), ShardDataset(shards, Split.VAL)
     if not config.online:
         return TrainingData(train, val)
-    return TrainingData(*(OnlineSamples(part, config.online, config.seed) for part in (train, val)))
+    return TrainingData(
+        OnlineSamples(train, config.online, config.seed, count=config.reals),
+        OnlineSamples(val, config.online, config.seed),
+    )
 
 
 def as_batch(loaded: Loaded[About]) -> Batch:

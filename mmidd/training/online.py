@@ -18,11 +18,12 @@ from mmidd.errors import UsageError
 from mmidd.preprocess.blend.landmarks import crop_marks
 from mmidd.preprocess.blend.recipe import RecipeName
 from mmidd.preprocess.blend.render import finished
-from mmidd.preprocess.simulate import forgery_type, generator, simulate_sample
+from mmidd.preprocess.simulate import forgery_type, generator, method_of, simulate_sample
 from mmidd.schema import ForgeryType, Label, Split
 from mmidd.shards.dataset import ShardSample
 from mmidd.shards.index import ENTRIES
 from mmidd.shards.reading import Indices, Needs
+from mmidd.training.fewer import spread
 from mmidd.training.samples import Samples
 
 
@@ -37,13 +38,21 @@ class OnlineSamples:
         recipes: names of recipes; each pair draws one of them.
         seed: seed of the run.
         epoch: which drawing of each sample this is.
+        count: so many of the reals are used, as `fewer.spread` chooses them; none is all.
 
     Raises:
-        UsageError: no real sample has landmarks.
+        UsageError: no real sample has landmarks, or fewer than `count`.
     """
 
-    def __init__(self, samples: Samples, recipes: Sequence[RecipeName], seed: int, epoch: int = 0) -> None:
-        self.samples, self.recipes, self.seed, self.epoch = samples, recipes, seed, epoch
+    def __init__(
+        self,
+        samples: Samples,
+        recipes: Sequence[RecipeName],
+        seed: int,
+        epoch: int = 0,
+        count: int | None = None,
+    ) -> None:
+        self.samples, self.recipes, self.seed, self.epoch, self.count = samples, recipes, seed, epoch, count
         real = (samples.rows["label"] == Label.REAL.value).to_numpy()
         usable = real & samples.rows["landmark_scheme"].is_not_null().to_numpy()
         self.left_out = int(np.count_nonzero(real) - np.count_nonzero(usable))
@@ -55,6 +64,8 @@ class OnlineSamples:
                 f"no real sample of the {samples.split} split has landmarks to blend along; "
                 "ingest with --detector dlib or insightface"
             )
+        if count is not None:
+            self._indices = self._indices[spread(samples.rows[self._indices], count, seed)]
 
     @property
     def split(self) -> Split:
@@ -69,7 +80,8 @@ class OnlineSamples:
     @property
     def identity(self) -> str:
         """Tells data apart."""
-        return f"{self.samples.identity} online {' '.join(self.recipes)} {self.seed}"
+        fewer = "" if self.count is None else f" of {self.count}"
+        return f"{self.samples.identity} online {' '.join(self.recipes)} {self.seed}{fewer}"
 
     def column(self, name: str) -> pa.ChunkedArray:
         """One of the columns of `rows`."""
@@ -82,7 +94,7 @@ class OnlineSamples:
     def at(self, epoch: int) -> OnlineSamples:
         """The same reals with the forgeries of an epoch."""
         if self._latest.epoch != epoch:
-            self._latest = OnlineSamples(self.samples, self.recipes, self.seed, epoch)
+            self._latest = OnlineSamples(self.samples, self.recipes, self.seed, epoch, self.count)
         return self._latest
 
     @cached_property
@@ -126,6 +138,8 @@ class OnlineSamples:
         fake = {
             **row,
             "conversations": self._talk(real.key, recipe, finding(blend)),
+            "regions": list(blend.parameters.regions),
+            "method": method_of(recipe, blend.parameters),
             "label": Label.FAKE.value,
             "type": forgery_type(recipe).value,
             "video_id": f"{row['video_id']}#online",

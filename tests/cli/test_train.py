@@ -198,12 +198,12 @@ def test_a_full_gpu_is_one_line(
     monkeypatch.setattr("mmidd.training.train.train", full)
     config = apply_overrides(load_preset("lnclip", "tiny"), [f"backbone.shape.stem={stem}"])
     with pytest.raises(MmiddError, match=words):
-        verb._run(config, tmp_path, tmp_path, resume=False, quiet=True)
+        verb.run_training(config, tmp_path, tmp_path, resume=False, quiet=True)
 
 
 def test_other_ranks_say_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr(verb, "_run", lambda *_: SimpleNamespace(interrupted=False))
+    monkeypatch.setattr(verb, "run_training", lambda *_: SimpleNamespace(interrupted=False))
     monkeypatch.setattr(verb, "summary", lambda _: "done")
     done = here("lnclip", *places(home))
     assert vars(done) == {"code": 0, "out": "", "err": []}, "the first rank has made the folder meanwhile"

@@ -4,11 +4,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import matplotlib as mpl
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -31,6 +34,7 @@ FITTED = Threshold(rule=ThresholdRule.BALANCED, video=0.4, frame=0.6, dataset="d
 class FakeScores:
     fake: NDArray[np.float32]
     types: NDArray[np.float32] | None
+    maps: NDArray[np.float32] | None = None
 
 
 @dataclass
@@ -167,3 +171,83 @@ def test_json_is_one_line_that_reads_back(media: Path) -> None:
 def test_loading_something_else_than_a_run_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         Predictor.load(tmp_path)
+
+
+class MapRun(FakeRun):
+    """Marks the left half of the more, the higher the score."""
+
+    def score(self, crops: Sequence[NDArray[np.uint8]]) -> FakeScores:
+        scored = super().score(crops)
+        maps = np.zeros((len(crops), 8, 8), np.float32)
+        maps[:, :, :4] = scored.fake[:, None, None]
+        return FakeScores(scored.fake, scored.types, maps)
+
+
+class Talker:
+    """Answers that the image is a deepfake; its detector's score is a quarter."""
+
+    def prepare(self, crops: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+        return list(crops)
+
+    def evidence(self, images: Any) -> Any:
+        return SimpleNamespace(scores=torch.tensor([[0.75, 0.25]] * len(images)))
+
+    def answer(self, evidence: Any, talks: Sequence[Any]) -> list[Any]:
+        assert len(talks) == len(evidence.scores)
+        text = "Yes, this is a deepfake. Look at the nose."
+        return [SimpleNamespace(text=text, complete=True, label=Label.FAKE)] * len(talks)
+
+
+@dataclass
+class TalkingRun(FakeRun):
+    task: Talker = field(default_factory=Talker)
+
+
+def test_maps_are_pictures_of_the_most_suspect_frame(media: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "maps"
+    predictor = Predictor(MapRun(fakes=(0.1, 0.9, 0.2)), FITTED, maps=folder)
+    (path,) = [Path(verdict.map or "") for verdict in predictor.detect(media / "face.png")]
+    assert path == folder / "face.png.png"
+    again = _one(predictor, media / "face.png")
+    assert again.map == (folder / "face.png-2.png").as_posix(), "of another file of that name"
+    assert f"map: {again.map}" in again.describe()
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture)
+    (made,) = extract(media / "face.png", Media.IMAGE, SPEC)
+    assert made.blob is not None
+    crop = decode_image(made.blob)
+    assert pixels.shape == crop.shape
+    np.testing.assert_array_equal(pixels[:, 40:], crop[:, 40:])
+    assert np.abs(pixels[:, :24].astype(int) - crop[:, :24]).mean() > 20
+
+
+def test_a_run_without_maps_refuses_the_folder_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not tell where a face is forged; leave --maps out"):
+        Predictor(FakeRun(), FITTED, maps=tmp_path / "maps")
+    assert not (tmp_path / "maps").exists()
+
+
+@pytest.mark.parametrize(("yes", "agrees"), [(0.8, True), (0.3, False)])
+def test_a_run_that_talks_says_what_and_whether_it_agrees(media: Path, yes: float, agrees: bool) -> None:
+    verdict = _one(Predictor(TalkingRun(fakes=(yes,)), FITTED), media / "half.avi")
+    assert verdict.detector == pytest.approx(0.25)
+    assert verdict.text is not None
+    assert verdict.text.yes == pytest.approx(yes)
+    assert verdict.text.answer.startswith("Yes")
+    assert (verdict.text.label, verdict.text.agrees) == (Label.FAKE, agrees)
+    said = verdict.describe()
+    assert "detector's P(fake) 0.250" in said
+    assert ("against P(yes)" in said) is not agrees
+    assert Verdict.model_validate_json(verdict.to_json()) == verdict
+
+
+def test_the_answer_is_about_the_most_suspect_frame(media: Path) -> None:
+    verdict = _one(Predictor(TalkingRun(fakes=(0.2, 0.9, 0.9)), FITTED), media / "half.avi")
+    assert verdict.text is not None
+    assert verdict.text.frame_index == 1
+
+
+def test_a_run_that_does_not_talk_has_no_text(media: Path) -> None:
+    verdict = _one(Predictor(FakeRun(), FITTED), media / "face.png")
+    assert (verdict.text, verdict.detector, verdict.map) == (None, None, None)
+    assert "\n" not in verdict.describe()

@@ -72,6 +72,7 @@ def _row(split: str, video: int, frame: int, kind: str) -> dict[str, Any]:
 class FakeScores:
     fake: NDArray[np.float32]
     types: NDArray[np.float32] | None
+    maps: NDArray[np.float32] | None = None
 
 
 class FakeRun:

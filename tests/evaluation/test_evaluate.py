@@ -7,11 +7,12 @@ import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score, roc_auc_score
 
 from mmidd.errors import UsageError
-from mmidd.evaluation.evaluate import Subject, dataset_name, evaluate_scores, fit, run_threshold
+from mmidd.evaluation.evaluate import Subject, dataset_name, evaluate_scores
 from mmidd.evaluation.protocol import Aggregation, Level, ThresholdRule
 from mmidd.evaluation.results import FIXED_THRESHOLD, Evaluation, Threshold, load_threshold, save
 from mmidd.evaluation.scoring import score_splits
 from mmidd.evaluation.tables import load_scores
+from mmidd.evaluation.thresholds import fit, run_threshold
 from mmidd.schema import Split
 from tests.evaluation.evaluation_world import SPEC, FakeRun, FakeSamples
 

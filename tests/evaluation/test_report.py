@@ -11,7 +11,10 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from mmidd.evaluation.details import details
 from mmidd.evaluation.evaluate import Subject, evaluate_scores
+from mmidd.evaluation.evidence import EVIDENCE_FILE, load_evidence
+from mmidd.evaluation.exhibits import exhibits
 from mmidd.evaluation.protocol import Level
 from mmidd.evaluation.report import mixture, write_report
 from mmidd.evaluation.results import FIXED_THRESHOLD, Evaluation
@@ -20,7 +23,9 @@ from mmidd.evaluation.tables import load_scores
 from mmidd.evaluation.view import short, summary_table
 from mmidd.schema import Split
 from tests.evaluation.evaluation_world import SPEC, FakeRun, FakeSamples
+from tests.evaluation.kfd_world import MaskedSamples, TalkingRun
 
+SUBJECT = Subject("run", "kfd-llm", "world", "")
 VOID = {"meta", "br", "img"}
 
 
@@ -132,6 +137,37 @@ def test_the_terminal_table_fits_80_columns(world: tuple[Evaluation, pl.DataFram
     for name in ("FS", "FR", "EFS", "FE", "method-FS0", "ff++", "30 videos, 90 frames"):
         assert name in text
     assert "\u2026" not in text
+
+
+def test_the_report_shows_maps_answers_and_what_was_measured(tmp_path: Path) -> None:
+    test = MaskedSamples("test")
+    file = score_splits(TalkingRun(), [test], tmp_path / "s" / "scores.parquet", answered=Split.TEST)
+    scores, evidence = load_scores(file), load_evidence(file.with_name(EVIDENCE_FILE))
+    assert evidence is not None
+    evaluation = evaluate_scores(
+        scores, Split.TEST, SUBJECT, SPEC, FIXED_THRESHOLD, replicates=10, evidence=evidence
+    )
+    shown = exhibits(TalkingRun(), test, scores, evidence)
+    titles = [title for title, _ in shown]
+    assert [title.split()[0] for title in titles] == ["Forgeries", "Forgeries", "Reals", "Reals"]
+    iou = {row["sample_id"]: row["iou"] for row in evidence.iter_rows(named=True) if row["iou"] is not None}
+    for (_, rows), expected in zip(shown, (sorted(iou.values())[::-1], sorted(iou.values())), strict=False):
+        assert [dict(one.facts)["IoU"] for one in rows] == [f"{value:.3f}" for value in expected[:4]]
+        assert [name for name, _ in rows[0].pictures] == ["image", "true mask", "map"]
+    path = tmp_path / "r.html"
+    html = write_report(path, evaluation, scores, test, tmp_path, None, shown).read_text()
+    page = _Page()
+    page.feed(html)
+    assert page.open == []
+    assert "://" not in html
+    for title in ("Where it was forged", "Verdicts", "Regions in answers", *titles):
+        assert f"<h2>{title}</h2>" in html
+    console = Console(width=80, record=True, file=StringIO())
+    for part in details(evaluation):
+        console.print(part.table())
+    text = console.export_text()
+    assert short(evaluation.localisation[0].metrics["iou"].value) in text
+    assert all(len(line) <= 80 for line in text.splitlines())
 
 
 def test_short_drops_only_the_leading_zero() -> None:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mmidd.errors import DataError, StorageError
-from mmidd.evaluation import scoring
+from mmidd.evaluation import row_file
 from mmidd.evaluation.scoring import score_splits
 from mmidd.evaluation.tables import load_scores
 from mmidd.schema import SCHEMA_VERSION, SCORES
@@ -44,7 +44,7 @@ def test_the_table_does_not_depend_on_batch_or_row_groups(
 ) -> None:
     data = FakeSamples("test", 6, 1)
     whole = load_scores(score_splits(FakeRun(), [data], tmp_path / "a.parquet", batch=100))
-    monkeypatch.setattr(scoring, "_ROW_GROUP", 4)
+    monkeypatch.setattr(row_file, "_ROW_GROUP", 4)
     path = score_splits(FakeRun(), [data], tmp_path / "b.parquet", batch=3)
     assert pq.ParquetFile(path).num_row_groups > 1
     assert load_scores(path).equals(whole)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmidd.errors import UsageError
 from mmidd.training import losses
@@ -56,7 +56,7 @@ def test_a_pristine_image_agrees_with_itself_everywhere() -> None:
     torch.testing.assert_close(same[:, :, 0], torch.full((2, 3, 9, 9), 100.0))
     torch.testing.assert_close(same[:, :, 1], torch.zeros(2, 3, 9, 9), atol=1e-4, rtol=0)
     found = reference_maps(features, other, 4)
-    cosine = F.cosine_similarity(features, other, dim=-1).unflatten(2, (4, 4))
+    cosine = F.cosine_similarity(features, other, dim=-1).view(2, 3, 4, 4)
     torch.testing.assert_close(found[:, :, 0], 100 * cosine, atol=1e-4, rtol=0)
     torch.testing.assert_close(found.sum(dim=2), torch.full((2, 3, 4, 4), 100.0))
 
@@ -66,6 +66,10 @@ def test_a_pristine_image_agrees_with_itself_everywhere() -> None:
 )
 def test_blocks_are_taken_at_half_three_quarters_and_the_end(blocks: int, indices: list[int]) -> None:
     assert block_indices(blocks, (0.5, 0.75, 1.0)) == indices
+
+
+def test_a_depth_is_rounded_to_a_block_and_the_first_is_the_least() -> None:
+    assert block_indices(12, (0.01, 0.3, 0.54)) == [0, 3, 5]
 
 
 def test_a_tower_that_is_too_shallow_is_an_error() -> None:
@@ -116,19 +120,49 @@ def test_context_before_the_words_changes_what_the_tower_reads() -> None:
 def test_more_context_than_the_tower_reads_is_an_error() -> None:
     with pytest.raises(UsageError, match="reads 32 tokens, and 25"):
         InputContext(clip(), (REAL, FAKE), 25)
+    assert InputContext(clip(), (REAL, FAKE), 24)().shape == (2, 16)
+
+
+def test_context_begins_as_small_noise() -> None:
+    for kind in (OutputContext, InputContext):
+        assert kind(clip(), (REAL, FAKE), 24).context.std().item() == pytest.approx(0.02, rel=0.2)
 
 
 def test_heads_have_the_releases_size_and_shapes() -> None:
     maps = torch.randn(2, 3, 2, 40, 40)
-    locator, classifier = Locator(3), Classifier(3)
+    locator, classifier = Locator(3, 128), Classifier(3, 16)
     assert sum(p.numel() for p in locator.parameters()) == 14_978
     assert sum(p.numel() for p in classifier.parameters()) == 1_237_298
     assert locator(maps).shape == (2, 2, 40, 40)
     assert classifier(maps).shape == (2, 2)
 
 
+def normalised(x: Tensor) -> Tensor:
+    """As a new batch normalisation gives it in training."""
+    variance, mean = torch.var_mean(x.double(), dim=(0, 2, 3), keepdim=True, correction=0)
+    return ((x - mean) / (variance + 1e-5).sqrt()).float()
+
+
+def test_heads_are_their_layers_in_the_releases_order() -> None:
+    maps: Tensor = torch.randn(3, 2, 2, 40, 40)
+    locator: Any = Locator(2, 8)
+    classifier: Any = Classifier(2, 16)
+    wide, means = [], []
+    for layer, x in enumerate(maps.unbind(1)):
+        conv = locator.branches[layer][0]
+        wide.append(normalised(F.conv2d(x, conv.weight, conv.bias, padding=2).relu()))
+        for conv in (part for part in classifier.branches[layer] if isinstance(part, nn.Conv2d)):
+            x = normalised(F.max_pool2d(F.conv2d(x, conv.weight, conv.bias, padding=1).relu(), 2))
+        means.append(x.mean(dim=(2, 3)))
+    pixels = F.conv2d(torch.cat(wide, dim=1), locator.fuse.weight, locator.fuse.bias)
+    torch.testing.assert_close(locator(maps), pixels, atol=1e-4, rtol=1e-4)
+    first, _, last = classifier.decide
+    expected = (torch.cat(means, dim=1) @ first.weight.T + first.bias).relu() @ last.weight.T + last.bias
+    torch.testing.assert_close(classifier(maps), expected, atol=1e-4, rtol=1e-4)
+
+
 def test_a_pass_without_memory_normalises_over_the_batch_and_leaves_the_statistics() -> None:
-    locator, maps = Locator(1), torch.randn(2, 1, 2, 12, 12)
+    locator, maps = Locator(1, 8), torch.randn(2, 1, 2, 12, 12)
     before = {name: buffer.clone() for name, buffer in locator.named_buffers()}
     with without_memory(locator):
         found = locator(maps)

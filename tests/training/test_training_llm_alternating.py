@@ -92,8 +92,7 @@ def test_every_batch_of_faces_is_followed_by_one_of_general_dialogues(folder: Pa
 def test_ranks_share_the_general_dialogues(folder: Path) -> None:
     whole = [as_batch(loaded).sample_id for loaded in alternating(data(), folder)]
     halves = [
-        [as_batch(loaded).sample_id for loaded in alternating(data(), folder, rank, 2)]
-        for rank in (0, 1)
+        [as_batch(loaded).sample_id for loaded in alternating(data(), folder, rank, 2)] for rank in (0, 1)
     ]
     assert [first + second for first, second in zip(*halves, strict=True)] == whole
 

@@ -254,7 +254,7 @@ def test_a_weights_file_that_does_not_say_what_it_is_counts_as_damaged(
     whole = {"spec": SPEC.model_dump(mode="json"), "config": config}
     header = {"mmidd": json.dumps({name: whole[name] for name in left})} if left else {}
     save_file({"x": torch.ones(1)}, tmp_path / WEIGHTS, header)
-    with pytest.raises(UsageError, match="is damaged .* train it again") as caught:
+    with pytest.raises(UsageError, match=r"is damaged .* train it again") as caught:
         load_run(tmp_path)
     assert "\n" not in str(caught.value)
 

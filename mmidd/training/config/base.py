@@ -75,6 +75,8 @@ class TrainConfig(Frozen):
         simulated: whether training sees the self-blended forgeries among the shards.
         online: training and validation see real samples alone, each with a forgery of one of these recipes,
             drawn anew in every epoch of training; the fakes among the shards are left for the evaluation.
+        reals: so many of the training reals are used, of as many people and videos as can be; none is all.
+            See `training.fewer`.
         batch: what the losses see, over all ranks.
         micro_batch: what passes the encoders at once; features are cached, so the gradient is that of the
             whole batch.
@@ -95,6 +97,7 @@ class TrainConfig(Frozen):
     sampling: Sampling = Sampling()
     simulated: Simulated = Simulated.EXCLUDE
     online: tuple[RecipeName, ...] = ()
+    reals: int | None = Field(default=None, ge=1)
     batch: int = Field(ge=2)
     micro_batch: int = Field(ge=1)
     epochs: int = Field(ge=0)
@@ -133,4 +136,6 @@ class TrainConfig(Frozen):
             raise ValueError("online draws its own forgeries; leave simulated at exclude")
         if self.augment.by_pair and not self.online:
             raise ValueError("augment.by_pair is for pairs that are drawn online; set online")
+        if self.reals is not None and not self.online:
+            raise ValueError("reals is for training on reals and what is drawn from them online; set online")
         return self

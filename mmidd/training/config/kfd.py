@@ -54,6 +54,8 @@ class KfdConfig(TrainConfig):
         context: the learned vectors are averaged with the sentences' embeddings (`output`, as released), or
             stand before the sentences' tokens in the text tower (`input`, as in CoOp).
         context_vectors: how many; both classes share them.
+        locator_width: channels of each of the locator's branches.
+        classifier_width: channels of each branch's first convolution; the last has sixteen times as many.
         localisation: weight of the Dice loss of the maps against the texts.
         reference: weight of the Dice loss of the maps against the pristine image, lambda in the paper.
         focal: weight of the focal loss of every pixel's class, which the release has and the paper lacks.
@@ -71,6 +73,8 @@ class KfdConfig(TrainConfig):
     descriptions: Descriptions = Descriptions()
     context: Literal["output", "input"] = "output"
     context_vectors: int = Field(default=16, ge=1)
+    locator_width: int = Field(default=128, ge=1)
+    classifier_width: int = Field(default=16, ge=1)
     localisation: float = Field(default=1.0, ge=0)
     reference: float = Field(default=1.0, ge=0)
     focal: float = Field(default=1.0, ge=0)

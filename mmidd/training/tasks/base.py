@@ -127,7 +127,8 @@ class Task(nn.Module, ABC, Generic[ConfigT]):
         """Scores of uint8 images (B, S, S, 3), in evaluation mode, without gradients."""
         with self.evaluating(), torch.inference_mode():
             scored = self.score_pixels(images.to(self.mean.device))
-        return Scores(*(None if values is None else _array(values) for values in scored))
+        rest = (None if values is None else _array(values) for values in scored[1:])
+        return Scores(_array(scored.fake), *rest)
 
     def prepare(self, crops: Sequence[NDArray[np.uint8]]) -> Tensor:
         """RGB crops of any size as uint8 images (B, S, S, 3)."""

@@ -65,7 +65,8 @@ class Kfd(Task[KfdConfig]):
             self.patches = PatchFeatures(visual, config.depths, clip.text_projection.shape[1])
             context = OutputContext if config.context == "output" else InputContext
             self.texts = context(clip, sentences, config.context_vectors)
-            self.locator, self.classifier = Locator(layers), Classifier(layers)
+            self.locator = Locator(layers, config.locator_width)
+            self.classifier = Classifier(layers, config.classifier_width)
         visual.requires_grad_(config.trainable == "all")
         if config.trainable == "lora":
             add_lora(visual, config.lora, config.seed)

@@ -3,41 +3,56 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-_HIDDEN = 128
-_CHANNELS = (2, 16, 64, 128, 256)
+_GROWTH = (1, 4, 8, 16)
+"""Channels of the classifier's convolutions, as multiples of its width."""
 
 
 class Locator(nn.Module):
-    """Maps (B, L, 2, S, S) to logits of real and fake for every pixel, (B, 2, S, S); one branch a layer."""
+    """Maps (B, L, 2, S, S) to logits of real and fake for every pixel, (B, 2, S, S); one branch a layer.
 
-    def __init__(self, layers: int) -> None:
+    Args:
+        layers: L.
+        width: channels of a branch.
+    """
+
+    def __init__(self, layers: int, width: int) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(2, _HIDDEN, 3, padding=2), nn.ReLU(inplace=True), nn.BatchNorm2d(_HIDDEN))
+            nn.Sequential(nn.Conv2d(2, width, 3, padding=2), nn.ReLU(inplace=True), nn.BatchNorm2d(width))
             for _ in range(layers)
         )
-        self.fuse = nn.Conv2d(layers * _HIDDEN, 2, 3)
+        self.fuse = nn.Conv2d(layers * width, 2, 3)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Logits."""
-        branches = zip(self.branches, maps.unbind(1), strict=True)
-        out: Tensor = self.fuse(torch.cat([branch(part) for branch, part in branches], dim=1))
-        return out
+        bias = cast(Tensor, self.fuse.bias)[:, None, None]
+        weights = self.fuse.weight.chunk(len(self.branches), dim=1)
+        shares = zip(self.branches, maps.unbind(1), weights, strict=True)
+        # Joined branches would be copied, and batch normalisation is slow in the backward pass of a slice.
+        return cast(Tensor, sum(F.conv2d(branch(part), weight) for branch, part, weight in shares)) + bias
 
 
 class Classifier(nn.Module):
-    """Maps (B, L, 2, S, S) to logits of real and fake, (B, 2); one branch a layer, averaged over places."""
+    """Maps (B, L, 2, S, S) to logits of real and fake, (B, 2); one branch a layer, averaged over places.
 
-    def __init__(self, layers: int) -> None:
+    Args:
+        layers: L.
+        width: channels of a branch's first convolution; the last has sixteen times as many.
+    """
+
+    def __init__(self, layers: int, width: int) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(_branch() for _ in range(layers))
-        self.decide = nn.Sequential(nn.Linear(layers * _CHANNELS[-1], 128), nn.ReLU(), nn.Linear(128, 2))
+        channels = [width * growth for growth in _GROWTH]
+        self.branches = nn.ModuleList(_branch(channels) for _ in range(layers))
+        self.decide = nn.Sequential(nn.Linear(layers * channels[-1], 128), nn.ReLU(), nn.Linear(128, 2))
 
     def forward(self, maps: Tensor) -> Tensor:
         """Logits."""
@@ -59,8 +74,8 @@ def without_memory(module: nn.Module) -> Iterator[None]:
             norm.track_running_stats = True
 
 
-def _branch() -> nn.Sequential:
+def _branch(channels: Sequence[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inner, outer in itertools.pairwise(_CHANNELS):
+    for inner, outer in itertools.pairwise((2, *channels)):
         layers += [nn.Conv2d(inner, outer, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.BatchNorm2d(outer)]
     return nn.Sequential(*layers)

@@ -46,7 +46,8 @@ def reference_maps(features: Tensor, pristine: Tensor, size: int) -> Tensor:
 
 def _enlarged(patches: Tensor, size: int) -> Tensor:
     """(B, L, N, 2) to (B, L, 2, S, S)."""
-    side = math.isqrt(patches.shape[2])
-    grids = patches.transpose(2, 3).unflatten(3, (side, side))
-    large = F.interpolate(grids.flatten(0, 1), (size, size), mode="bilinear", align_corners=True)
-    return large.unflatten(0, grids.shape[:2])
+    batch, layers, places, channels = patches.shape
+    side = math.isqrt(places)
+    grids = patches.transpose(2, 3).reshape(batch * layers, channels, side, side)
+    large = F.interpolate(grids, (size, size), mode="bilinear", align_corners=True)
+    return large.view(batch, layers, channels, size, size)

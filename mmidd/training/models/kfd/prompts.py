@@ -37,14 +37,12 @@ class OutputContext(nn.Module):
         with torch.no_grad():
             embedded = [encode_text(clip, list(sentences)) for sentences in classes]
         self.context = nn.Parameter(torch.randn(vectors, embedded[0].shape[1]) * _STD)
-        self.counts = [len(sentences) + vectors for sentences in classes]
         self.sums: Tensor
         self.register_buffer("sums", torch.stack([part.sum(0) for part in embedded]), persistent=False)
 
     def forward(self) -> Tensor:
         """Unit embeddings (classes, D)."""
-        counts = self.sums.new_tensor(self.counts)[:, None]
-        return F.normalize((self.sums + self.context.sum(0)) / counts, dim=-1)
+        return F.normalize(self.sums + self.context.sum(0), dim=-1)  # brought to length 1, sums are means
 
 
 class InputContext(nn.Module):
@@ -85,4 +83,5 @@ class InputContext(nn.Module):
         x = clip.ln_final(clip.transformer(x, attn_mask=clip.attn_mask))
         ends = tokens.argmax(dim=-1) + len(self.context)  # the end of text has the highest number
         embedded = F.normalize(x[torch.arange(len(x)), ends] @ clip.text_projection, dim=-1)
-        return F.normalize(torch.stack([part.mean(0) for part in embedded.split(self.counts)]), dim=-1)
+        classes = torch.split_with_sizes(embedded, self.counts)
+        return F.normalize(torch.stack([part.mean(0) for part in classes]), dim=-1)
