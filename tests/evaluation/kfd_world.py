@@ -82,7 +82,7 @@ class MapRun:
 
     def score(self, crops: Sequence[NDArray[np.uint8]]) -> FakeScores:
         pictures = np.stack(crops).astype(np.float32) / 255
-        return FakeScores(pictures[..., 0].mean(axis=(1, 2)), None, pictures[..., 1])
+        return FakeScores(pictures[..., 0].mean(axis=(1, 2)), None, pictures[..., 1].astype(np.float32))
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def test_the_first_stage_is_measured_on_forgeries_of_the_test_reals(
     }
     assert not (run_dir / "eval" / "threshold.json").exists(), "that is for the dataset itself"
     pairs = DrawnPairs(ShardDataset(shards, Split.TEST), ["regional"])
-    expected = [
+    expected: list[Any] = [
         locate(task.score(task.prepare([sample.image])).maps[0], sample.mask).iou  # type: ignore[index]
         for sample in (pairs[1], pairs[3])
     ]

@@ -77,6 +77,7 @@ def test_overlap_is_the_mean_over_forgeries_and_pixel_auc_pools_them(marked: Eva
     for metric, value in expected.items():
         estimate = found.metrics[metric]
         assert estimate.value == pytest.approx(value, abs=2e-3), metric
+        assert estimate.value is not None
         assert estimate.low is not None
         assert estimate.high is not None
         assert estimate.low <= estimate.value <= estimate.high
