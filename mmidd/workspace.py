@@ -94,14 +94,14 @@ class Workspace:
 
     @classmethod
     def open(cls, root: Path, *, create: bool = False) -> Workspace:
-        """Open a workspace, or begin one with `create`.
+        """Open a workspace, or begin one with `create`; runs on shards from elsewhere make one, too.
 
         Raises:
             UsageError: there is no workspace, or its format is another version's.
         """
         workspace = cls(root)
         if not workspace._settings.exists():
-            if not create:
+            if not create and not workspace.runs_dir.is_dir():
                 raise UsageError(
                     f"no workspace at {root}; run `mmidd ingest SOURCE ROOT` first, or pass --workspace"
                 )

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from mmidd.cli import options as opt
-from mmidd.cli.console import err, find_run, open_workspace, out, say
+from mmidd.cli.console import err, out, run_folder, say
 from mmidd.errors import UsageError
 
 _LEAVE = {"exit", "quit"}
@@ -40,7 +40,7 @@ def chat(
       mmidd chat photo.jpg --run kfd-llm-paper
       mmidd chat photo.jpg --ask "Is this a deepfake?" --ask "Where?"
     """
-    run_dir = find_run(open_workspace(workspace, create=True), run, "kfd-llm")
+    run_dir = run_folder(workspace, run, "kfd-llm")
 
     import torch
 

@@ -70,6 +70,17 @@ def find_run(workspace: Workspace, name: str | None, method: str | None = None) 
     raise UsageError(f"no run {name!r} in {workspace.runs_dir}; `mmidd status` lists the runs")
 
 
+def run_folder(workspace: Path | None, name: str | None, method: str | None = None) -> Path:
+    """As `find_run`; a run that is named by its folder needs no workspace.
+
+    Raises:
+        UsageError: see `open_workspace` and `find_run`.
+    """
+    if name and _is_run(Path(name), None):
+        return Path(name)
+    return find_run(open_workspace(workspace), name, method)
+
+
 def _is_run(folder: Path, method: str | None) -> bool:
     from mmidd.training.config import method_of
 

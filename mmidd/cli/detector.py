@@ -10,7 +10,7 @@ import typer
 from rich.progress import Progress
 
 from mmidd.cli import options as opt
-from mmidd.cli.console import emit, err, find_run, open_workspace, out, say
+from mmidd.cli.console import emit, err, find_run, open_workspace, out, run_folder, say
 from mmidd.schema import Split
 
 
@@ -109,11 +109,7 @@ def detect(
     """
     from mmidd.detection.predictor import Predictor
 
-    run_dir = (
-        Path(run)
-        if run and (Path(run) / "config.yaml").is_file()
-        else find_run(open_workspace(workspace), run)
-    )
+    run_dir = run_folder(workspace, run)
     predictor, verdicts = Predictor.load(run_dir, best_device(), maps), []
     for verdict in chain.from_iterable(predictor.detect(path) for path in paths):
         verdicts.append(verdict)

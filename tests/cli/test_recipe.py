@@ -76,7 +76,7 @@ def test_what_is_done_is_not_done_again_and_more_images_are_added(
         file for file in (home / "runs").rglob("*") if file.name in ("weights.safetensors", "scores.parquet")
     ]
     before = {file: file.stat().st_mtime_ns for file in files}
-    done = recipe("kfd", "--preset", "tiny", "--images", "2,3,4", *TWO_STEPS, *places(home), "--json")
+    done = recipe("kfd", "--preset", "tiny", "--images", "4,2,3", *TWO_STEPS, *places(home), "--json")
     assert done.code == 0, done.error
     assert steps == ["kfd-tiny-4"] * 2
     assert len(before) == 4

@@ -173,7 +173,8 @@ def test_a_stopped_run_goes_on_without_a_repeated_line(home: Path) -> None:
 def test_help_names_every_method_and_preset() -> None:
     shown = " ".join(mmidd("train", "--help").stdout.replace("│", " ").split())
     presets = {name for method in METHODS for name in preset_names(method)}
-    for name in [*METHODS, *presets]:
+    methods = {name.removeprefix("kfd-") for name in METHODS}  # a later stage goes by the name of its own
+    for name in methods | presets:
         assert re.search(rf"(?<![\w-]){name}(?![\w-])", shown), name
     files = {p.name for p in resources.files("mmidd.training.presets").iterdir() if "-" in p.name}
     assert files == {f"{method}-{preset}.yaml" for method in METHODS for preset in preset_names(method)}

@@ -21,6 +21,7 @@ SMALL = [
     "epochs=1",
     "workers=0",
     "trainable=none",
+    "focal=1",
 ]
 
 

@@ -127,7 +127,7 @@ CHANGES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", Augment.model_fields)
+@pytest.mark.parametrize("name", sorted(Augment.model_fields.keys() - {"by_pair"}))
 def test_every_setting_has_an_effect(name: str) -> None:
     everything = load_preset("sd2", "paper").augment.model_copy(
         update={"resize_p": 0.5, "blur_sigma": (1.0, 2.0)}

@@ -90,6 +90,7 @@ def graded(batch: Batch) -> Batch:
         (["mask_threshold=0.6", "gamma=1"], 153, [1, 3]),
         (["dice_target=soft"], 76.5, [1, 3]),
         (["dice_on=all"], 76.5, [0, 1, 2, 3, 4, 5]),
+        (["map_size=16"], 76.5, [1, 3]),
     ],
 )
 def test_every_loss_is_what_a_direct_computation_gives(
@@ -100,12 +101,15 @@ def test_every_loss_is_what_a_direct_computation_gives(
     with torch.no_grad():
         f = task(batch)["f"]
         terms = task.losses({"f": f}, batch, torch.Generator())
-        maps = text_maps(f, task.texts(), SIDE)
+        side = 16 if "map_size=16" in overrides else SIDE
+        block = SIDE // side
+        mask = batch.mask.view(-1, side, block, side, block).float().mean((2, 4))
+        maps = text_maps(f, task.texts(), side)
         pixels = task.locator(maps).softmax(dim=1)[:, 1]
-        forged = batch.mask >= cut
-        target = batch.mask / 255 if "dice_target=soft" in overrides else forged.float()
+        forged = mask >= cut
+        target = mask / 255 if "dice_target=soft" in overrides else forged.float()
         pristine = f[[row // 2 * 2 for row in rows]]
-        reference = task.locator(reference_maps(f[rows], pristine, SIDE)).softmax(dim=1)[:, 1]
+        reference = task.locator(reference_maps(f[rows], pristine, side)).softmax(dim=1)[:, 1]
         own = torch.where(forged, pixels, 1 - pixels)
         expected = {
             "ce": F.cross_entropy(task.classifier(maps), batch.label),

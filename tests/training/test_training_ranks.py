@@ -37,7 +37,7 @@ def found(two: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_two_processes_have_the_gradient_of_the_whole_batch(name: str, found: dict[str, Any]) -> None:
     alone, together = gradient(GRADIENTS[name]), found[name]
-    assert together["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+    assert together["loss"] == pytest.approx(alone["loss"], rel=5e-5)
     assert together["norm"] == pytest.approx(alone["norm"], rel=1e-4)
     assert together["gradients"].keys() == alone["gradients"].keys()
     largest = max(float(value.abs().max()) for value in alone["gradients"].values())

@@ -33,9 +33,11 @@ def preset_names(method: str) -> list[str]:
     """
     if method not in METHODS:
         raise UsageError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
-    files = resources.files("mmidd.training.presets").iterdir()
     start = f"{method}-"
-    return sorted(p.name[len(start) : -len(".yaml")] for p in files if p.name.startswith(start))
+    later = tuple(f"{stage}-" for stage in METHODS if stage.startswith(start))
+    names = [file.name for file in resources.files("mmidd.training.presets").iterdir()]
+    own = [name for name in names if name.startswith(start) and not name.startswith(later)]
+    return sorted(name[len(start) : -len(".yaml")] for name in own)
 
 
 def load_preset(method: str, preset: str) -> TrainConfig:

@@ -54,6 +54,7 @@ class KfdConfig(TrainConfig):
         context: the learned vectors are averaged with the sentences' embeddings (`output`, as released), or
             stand before the sentences' tokens in the text tower (`input`, as in CoOp).
         context_vectors: how many; both classes share them.
+        map_size: side in pixels of the maps that are read, and of the map that is given; none is the image's.
         locator_width: channels of each of the locator's branches.
         classifier_width: channels of each branch's first convolution; the last has sixteen times as many.
         localisation: weight of the Dice loss of the maps against the texts.
@@ -73,6 +74,7 @@ class KfdConfig(TrainConfig):
     descriptions: Descriptions = Descriptions()
     context: Literal["output", "input"] = "output"
     context_vectors: int = Field(default=16, ge=1)
+    map_size: int | None = Field(default=None, ge=16)
     locator_width: int = Field(default=128, ge=1)
     classifier_width: int = Field(default=16, ge=1)
     localisation: float = Field(default=1.0, ge=0)

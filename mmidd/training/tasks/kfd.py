@@ -35,8 +35,8 @@ class Examined:
     """What the detector makes of images; `embedding` is CLIP's, (B, D).
 
     Attributes:
-        maps: consistency with the texts, (B, L, 2, S, S).
-        forged: P(fake) of every pixel, (B, S, S).
+        maps: consistency with the texts, (B, L, 2, M, M).
+        forged: P(fake) of every pixel, (B, M, M).
         scores: P(real) and P(fake), (B, 2).
     """
 
@@ -60,6 +60,7 @@ class Kfd(Task[KfdConfig]):
         clip = _clip(config)
         visual = cast(VisionTransformer, clip.visual)
         super().__init__(config, int(visual.image_size[0]), *normalisation(visual, config.backbone))
+        self.map_size = config.map_size or self.size
         layers, sentences = len(config.depths), (config.descriptions.real, config.descriptions.fake)
         with seeded(config.seed):
             self.patches = PatchFeatures(visual, config.depths, clip.text_projection.shape[1])
@@ -80,8 +81,8 @@ class Kfd(Task[KfdConfig]):
     def losses(self, features: Features, batch: Batch, generator: torch.Generator) -> LossTerms:
         """Cross-entropy of the image; Dice of both kinds of maps, and focal loss, of the pixels."""
         f, config = features["f"], self.config
-        maps = text_maps(f, self.texts(), self.size)
-        pixels, mask = self.locator(maps), batch.mask.float() / 255
+        maps = text_maps(f, self.texts(), self.map_size)
+        pixels, mask = self.locator(maps), self._mask(batch)
         forged = mask >= config.mask_threshold
         target = forged.float() if config.dice_target == "binary" else mask
         counted = forged.any(dim=(1, 2)) | (config.dice_on == "all")
@@ -103,7 +104,7 @@ class Kfd(Task[KfdConfig]):
     def examine(self, images: Tensor) -> Examined:
         """All that is seen in uint8 images (B, S, S, 3)."""
         features, embedding = self.patches(self.normalise(images))
-        maps = text_maps(features, self.texts(), self.size)
+        maps = text_maps(features, self.texts(), self.map_size)
         forged = self.locator(maps).softmax(dim=1)[:, 1]
         return Examined(embedding, maps, forged, self.classifier(maps).softmax(dim=-1))
 
@@ -127,6 +128,13 @@ class Kfd(Task[KfdConfig]):
             self.patches.visual.eval()
         return self
 
+    def _mask(self, batch: Batch) -> Tensor:
+        """Soft masks (B, M, M) in [0, 1]."""
+        mask = batch.mask.float() / 255
+        if self.map_size == self.size:
+            return mask
+        return F.interpolate(mask[:, None], (self.map_size, self.map_size), mode="area")[:, 0]
+
     def _reference(self, f: Tensor, target: Tensor, counted: Tensor, pristine: Tensor) -> Tensor:
         """Dice of the maps against the pristine image.
 
@@ -135,7 +143,7 @@ class Kfd(Task[KfdConfig]):
         rows = (counted & (pristine >= 0)).nonzero()[:, 0]
         if not (self.config.reference and len(rows)):
             return f.sum() * 0
-        maps = reference_maps(f[rows], f[pristine[rows]], self.size)
+        maps = reference_maps(f[rows], f[pristine[rows]], self.map_size)
         with without_memory(self.locator):
             return _dice(self.locator(maps), target[rows], counted[rows])
 
