@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,20 @@ def found(two: Path) -> dict[str, Any]:
     return loaded
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As torchrun's processes have; with more, sums round otherwise, and pooling takes other maxima."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_two_processes_have_the_gradient_of_the_whole_batch(name: str, found: dict[str, Any]) -> None:
     alone, together = gradient(GRADIENTS[name]), found[name]
-    assert together["loss"] == pytest.approx(alone["loss"], rel=5e-5)
+    assert together["loss"] == pytest.approx(alone["loss"], rel=1e-5)
     assert together["norm"] == pytest.approx(alone["norm"], rel=1e-4)
     assert together["gradients"].keys() == alone["gradients"].keys()
     largest = max(float(value.abs().max()) for value in alone["gradients"].values())
