@@ -21,8 +21,8 @@ from mmidd.storage.locks import claim, exclusive, remove_unused
 logger = logging.getLogger(__name__)
 
 DEFAULT_BYTES = 64 * 2**30
-FREE_SHARE = 0.05
-"""Share of the disk that the cache leaves free."""
+FREE_BYTES = 2**30
+"""Bytes of the disk that the cache leaves free."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PART = ".part"
@@ -144,10 +144,9 @@ class Cache:
             )
         with exclusive(self.root / _LOCK):
             files = self._files()
-            disk = shutil.disk_usage(self.root)
             excess = max(
                 sum(status.st_size for _, status in files) + size - self.max_bytes,
-                int(disk.total * FREE_SHARE) + size - disk.free,
+                FREE_BYTES + size - shutil.disk_usage(self.root).free,
             )
             for path, status in sorted(files, key=lambda file: file[1].st_mtime_ns):
                 if excess > 0 and remove_unused(path):

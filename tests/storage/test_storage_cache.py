@@ -7,10 +7,10 @@ import hashlib
 import multiprocessing
 import os
 import shutil
-from collections import namedtuple
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import BinaryIO
 
 import pytest
@@ -140,8 +140,8 @@ def test_only_a_hash_names_a_file(cache: Cache, sha256: str) -> None:
 
 
 def test_a_part_of_the_disk_stays_free(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10_000, 9_450, 550))
+    free = SimpleNamespace(free=2**30 + 50)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
     used(cache, content(0, 50))
     with (
         opened(cache, content(0, 50)),
