@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from mmidd.errors import SpecMismatch
 
 
 class PreprocessSpec(BaseModel):
@@ -42,3 +45,16 @@ class PreprocessSpec(BaseModel):
         """Fields in which the two specs differ, each with both values."""
         mine, theirs = self.model_dump(), other.model_dump()
         return {key: (mine[key], theirs[key]) for key in mine if mine[key] != theirs[key]}
+
+    def check_shards(self, shards: PreprocessSpec, run: Path) -> None:
+        """Whether a run that was trained on crops of this spec can be used on those of the shards.
+
+        Raises:
+            SpecMismatch: it cannot.
+        """
+        if differences := self.differences(shards):
+            words = ", ".join(f"{key} {mine} against {its}" for key, (mine, its) in differences.items())
+            raise SpecMismatch(
+                f"{run} was trained on other crops than these shards hold ({words}); "
+                "train it on these, or shard a workspace ingested with its spec"
+            )

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from mmidd.cli import options as opt
-from mmidd.cli.console import err, out, run_folder, say
+from mmidd.cli.console import best_device, err, out, run_folder, say
 from mmidd.errors import UsageError
 
 _LEAVE = {"exit", "quit"}
@@ -42,11 +42,9 @@ def chat(
     """
     run_dir = run_folder(workspace, run, "kfd-llm")
 
-    import torch
-
     from mmidd.detection.chat import open_chat
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device()
     talk = open_chat(image, run_dir, device)
     file = save or run_dir / "chats" / f"{image.stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
     say(f"{image}: detector's P(fake) {talk.score:.3f}, P(yes) {talk.verdict:.3f}; answering on {device}")

@@ -65,7 +65,7 @@ def find_run(workspace: Workspace, name: str | None, method: str | None = None) 
             raise UsageError(f"name a run with --run; {known}")
         return workspace.runs_dir / runs[0]
     for folder in (workspace.runs_dir / name, Path(name)):
-        if (folder / "config.yaml").is_file():
+        if _is_run(folder, None):
             return folder
     raise UsageError(f"no run {name!r} in {workspace.runs_dir}; `mmidd status` lists the runs")
 
@@ -79,6 +79,13 @@ def run_folder(workspace: Path | None, name: str | None, method: str | None = No
     if name and _is_run(Path(name), None):
         return Path(name)
     return find_run(open_workspace(workspace), name, method)
+
+
+def best_device() -> str:
+    """A GPU if there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _is_run(folder: Path, method: str | None) -> bool:

@@ -10,7 +10,7 @@ import typer
 from rich.progress import Progress
 
 from mmidd.cli import options as opt
-from mmidd.cli.console import emit, err, find_run, open_workspace, out, run_folder, say
+from mmidd.cli.console import best_device, emit, err, find_run, open_workspace, out, run_folder, say
 from mmidd.schema import Split
 
 
@@ -78,13 +78,6 @@ def evaluate(
     for part in details(evaluation):
         out.print(part.table())
     say(f"scored on {device}; report: {report}")
-
-
-def best_device() -> str:
-    """A GPU if there is one."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def detect(

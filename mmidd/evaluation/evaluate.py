@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from mmidd.errors import SpecMismatch, UsageError
+from mmidd.errors import UsageError
 from mmidd.evaluation.answers import measure_answers, measure_regions, measure_verdicts
 from mmidd.evaluation.bootstrap import REPLICATES
 from mmidd.evaluation.evidence import EVIDENCE_FILE, load_evidence
@@ -103,7 +103,7 @@ def evaluate(
 
     reported = ShardDataset(shards, split)
     run = load_run(run_dir, device)
-    _check_spec(run.spec, reported.spec)
+    run.spec.check_shards(reported.spec, run_dir)
     if answers:
         require_talker(run, run.method)
     if not len(reported):
@@ -182,13 +182,3 @@ def _samples(shards: Path | str, split: Split, simulated: Sequence[RecipeName]) 
 
 def _left_out(samples: Samples) -> dict[str, int]:
     return dict(samples.left_out) if isinstance(samples, DrawnPairs) else {}
-
-
-def _check_spec(run: PreprocessSpec, shards: PreprocessSpec) -> None:
-    differences = run.differences(shards)
-    if differences:
-        words = ", ".join(f"{key} {mine} against {theirs}" for key, (mine, theirs) in differences.items())
-        raise SpecMismatch(
-            f"the run was trained on other crops than these shards hold ({words}); "
-            "shard a workspace ingested with the run's spec"
-        )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmidd.dialogue.conversation import SCORE_SLOT, Message
 from mmidd.dialogue.opening import opening
 from mmidd.dialogue.reading import read_label
-from mmidd.errors import SpecMismatch, UsageError
+from mmidd.errors import UsageError
 from mmidd.schema import Label
 from mmidd.spec import PreprocessSpec
 from mmidd.training.config.kfd_llm import KfdLlmConfig
@@ -142,12 +142,7 @@ class KfdLlm(Task[KfdLlmConfig]):
         from mmidd.training.trained import about_run, put, read_tensors  # they build tasks
 
         run = Path(str(self.config.detector))
-        its = about_run(run).spec
-        if differences := its.differences(spec):
-            words = ", ".join(f"{key} {a} against {b}" for key, (a, b) in differences.items())
-            raise SpecMismatch(
-                f"{run} was trained on other crops than these shards hold ({words}); train it on these"
-            )
+        about_run(run).spec.check_shards(spec, run)
         put(self._detectors(), read_tensors(run))
 
     def groups(self) -> list[Group]:
