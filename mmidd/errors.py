@@ -9,6 +9,7 @@ MmiddError
 │   └── MediaError      media that cannot be decoded, with a short `reason`
 ├── WorkspaceBusy       another process holds the stage's lock      (exit code 3)
 ├── StorageError        the disk is full or not writable            (exit code 3)
+├── PolicyCollapsed     reinforcement learning has gone astray      (exit code 1)
 └── TooManyFailures     more units failed than `--max-failed`       (exit code 4)
 """
 
@@ -65,6 +66,10 @@ class StorageError(MmiddError):
     """The workspace cannot be written."""
 
     exit_code = 3
+
+
+class PolicyCollapsed(MmiddError):
+    """A policy gives the same answer to everything, or thinks nothing."""
 
 
 class TooManyFailures(MmiddError):

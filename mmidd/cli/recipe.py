@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmidd.cli import options as opt
-from mmidd.cli.console import emit, open_workspace, out, say
+from mmidd.cli.console import best_device, emit, find_run, open_workspace, out, say
 from mmidd.cli.train import run_training, summary
 from mmidd.cli.which_run import default_preset, planned
 from mmidd.errors import UsageError
@@ -78,6 +78,55 @@ def data_efficiency(
     say(f"written: {', '.join(map(str, files))}")
 
 
+@app.command("regularisation")
+def regularisation(
+    runs: Annotated[list[str], typer.Argument(help="Names or folders of runs, such as one of each stage.")],
+    workspace: opt.Workspace = None,
+    data: opt.Data = None,
+    test_data: Annotated[
+        list[str] | None,
+        typer.Option(help="Shards that the runs were not trained on, may be given several times."),
+    ] = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(help="Run that features are compared with, may be given several times [the first run]."),
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Most of a video whose features are taken.")] = 8,
+    name: Annotated[str | None, typer.Option(help="Of the table [that of the first run].")] = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Measure what of runs holds beyond the data they were trained on (--data), and what changed in them.
+
+    Of verdicts and of a linear probe on the features they rest on: video AUC at home and elsewhere, and the
+    gap between. Of the features: how alike they are to those of reference runs (linear CKA). Run again it
+    goes on where it stopped. The table is also written to recipes/ in the workspace, as JSON and CSV.
+
+    Examples:
+      mmidd recipe regularisation lnclip-paper ltdd-base ltdd-paper ltdd-rl-paper --test-data dfdc/shards
+      mmidd recipe regularisation ltdd-paper ltdd-rl-paper --reference lnclip-paper --reference ltdd-base
+    """
+    home = open_workspace(workspace, create=data is not None)
+
+    from mmidd.recipes.regularisation import Data, measure_regularisation
+
+    found = [find_run(home, run) for run in runs]
+    references = [find_run(home, run) for run in reference or ()] or found[:1]
+    result = measure_regularisation(
+        found,
+        references,
+        Data(data or home.shards_dir, test_data or ()),
+        best_device(),
+        frames,
+        lambda text: say(text, quiet=as_json),
+    )
+    files = result.write(home.root / "recipes", f"regularisation-{name or found[0].name}")
+    if as_json:
+        emit(result.document())
+        return
+    out.print(result.table())
+    say(f"written: {', '.join(map(str, files))}")
+
+
 def _counts(images: str) -> list[int]:
     try:
         counts = [int(count) for count in images.split(",")]
@@ -91,8 +140,8 @@ def _counts(images: str) -> list[int]:
 def _done(trial: Trial, shards: Path | str, tests: Sequence[Path | str], quiet: bool) -> Row:
     """The row of a run, trained and evaluated as far as that is still to do."""
     from mmidd.evaluation.evaluate import dataset_name
-    from mmidd.recipes.data_efficiency import evaluation_of
     from mmidd.recipes.efficiency_table import Row
+    from mmidd.recipes.results import evaluation_of
 
     trained = run_training(trial.config, shards, trial.run_dir, trial.is_begun, quiet)
     say(summary(trained), quiet=quiet)
@@ -100,7 +149,7 @@ def _done(trial: Trial, shards: Path | str, tests: Sequence[Path | str], quiet: 
         say("stopped; run the same command again to go on", quiet=quiet)
         raise typer.Exit(130)
     say(f"score {trial.run_dir.name}", quiet=quiet)
-    found = {dataset_name(test): evaluation_of(trial, test) for test in tests}
+    found = {dataset_name(test): evaluation_of(trial.run_dir, test, best_device()) for test in tests}
     return Row(
         images=trial.images,
         run=trial.run_dir.name,

@@ -14,7 +14,7 @@ import typer
 
 from mmidd.cli import options as opt
 from mmidd.cli.console import emit, open_workspace, say
-from mmidd.cli.which_run import default_preset, is_first, new_run, of_stage, resumed_run
+from mmidd.cli.which_run import building_on, default_preset, is_first, new_run, of_stage, resumed_run
 from mmidd.errors import MmiddError, UsageError
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from mmidd.training.loop import TrainResult
 
 _METHODS = (
-    "sd2, lnclip or kfd; or a baseline: linear, full, clip-lora, effort, xception, effnetb4, sbi, zeroshot. "
-    "docs/training.md says what each is."
+    "sd2, lnclip, kfd or ltdd; or a baseline: linear, full, clip-lora, effort, xception, effnetb4, sbi, "
+    "zeroshot. docs/training.md says what each is."
 )
 _PRESETS = (
     "paper, small or tiny (sd2 and lnclip also have paper-sbi and tiny-sbi, and lnclip has gend, dinov3 and "
@@ -38,7 +38,17 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="A later stage of the method: kfd has llm, a language model on top of a run of kfd.",
+            help="A later stage of the method: kfd has llm, a language model on top of a run of kfd; ltdd "
+            "has rl, which teaches a run of ltdd to explain.",
+        ),
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Run to build on, by name or folder: of a stage the one before, of ltdd the specialist "
+            "[the only one].",
         ),
     ] = None,
     preset: Annotated[str | None, typer.Option(metavar="NAME|FILE", help=_PRESETS)] = None,
@@ -58,18 +68,23 @@ def train(
       mmidd train lnclip --preset tiny --set epochs=2 --name quick
       mmidd train sd2 --preset mmidd-data/runs/sd2-tiny/config.yaml --name again
       mmidd train kfd && mmidd train kfd --stage llm
+      mmidd train ltdd --from lnclip-paper && mmidd train ltdd --stage rl
       mmidd train sd2 --data s3://bucket/shards --set wandb=deepfakes
       torchrun --nproc-per-node 8 --no-python mmidd train sd2
     """
     quiet, method = as_json or not is_first(), of_stage(method, stage)
     home = open_workspace(workspace, create=data is not None)
-    if resume and set_:
-        raise UsageError("a resumed run keeps its configuration; leave --set out, or give another --name")
+    if resume and (set_ or from_):
+        raise UsageError(
+            "a resumed run keeps its configuration; leave --set and --from out, or give another --name"
+        )
     if resume:
         run_dir, config = resumed_run(home.runs_dir, method, preset, name)
     else:
         preset = preset or default_preset(method, quiet)
-        run_dir, config = new_run(home.runs_dir, method, preset, name, set_ or [])
+        run_dir, config = new_run(
+            home.runs_dir, method, preset, name, [*(set_ or []), *building_on(method, from_)]
+        )
     result = run_training(config, data or home.shards_dir, run_dir, resume, quiet)
     if as_json and is_first():
         emit({"preset": preset, **vars(result)})

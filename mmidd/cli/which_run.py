@@ -36,6 +36,22 @@ def of_stage(method: str, stage: str | None) -> str:
     raise UsageError(f"{method} has no stage {stage!r}; {advice}")
 
 
+def building_on(method: str, run: str | None) -> list[str]:
+    """The override that names the run to build on; none where none is named.
+
+    Raises:
+        UsageError: the method builds on no run.
+    """
+    from mmidd.training.config import METHODS
+
+    if run is None:
+        return []
+    field = METHODS[method].builds_on if method in METHODS else None
+    if field is None:
+        raise UsageError(f"{method} builds on no other run; leave --from out")
+    return [f"{field}={run}"]
+
+
 def default_preset(method: str, quiet: bool) -> str:
     """The preset that suits this machine, and a line that says which and why.
 

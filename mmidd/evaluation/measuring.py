@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from mmidd.evaluation.bootstrap import REPLICATES, clustered_bootstrap, interval, resampled_sums
-from mmidd.evaluation.metrics import METRICS, Floats, measure, rank, sweep
+from mmidd.evaluation.metrics import METRICS, Floats, auc, measure, rank, sweep
 from mmidd.evaluation.protocol import Aggregation, Level, Protocol
 from mmidd.evaluation.results import Estimate, Measures, Result, Threshold
 from mmidd.evaluation.tables import Group, GroupKind, groups, items
@@ -90,6 +90,20 @@ def measure_group(group: Group, protocol: Protocol, threshold: float, replicates
         metrics=metrics,
         note=_note(group, reals, fakes),
     )
+
+
+def measure_auc(table: pl.DataFrame, replicates: int, seed: int = 0) -> Estimate:
+    """Area under the ROC curve of items (see `tables.items`), undefined where a class is missing."""
+    labels, scores = table["label"].to_numpy(), table["score"].to_numpy()
+    spread = clustered_bootstrap(
+        labels,
+        scores,
+        table["cluster"].to_numpy(),
+        lambda curves: {"auc": auc(curves)},
+        replicates=replicates,
+        seed=seed,
+    )
+    return _estimate(float(auc(sweep(rank(labels, scores)))[0]), interval(spread["auc"]))
 
 
 def measure_sums(

@@ -79,6 +79,18 @@ def score_splits(
     return out
 
 
+def about(sample: Sample) -> Row:
+    """What schema.SCORES has of a sample, without its score and predicted type."""
+    row = sample.row
+    identities = row.get("identity_ids") or [None]
+    return {
+        "sample_id": sample.key,
+        **{name: row.get(name) for name in _COPIED},
+        "identity": identities[0],
+        "label": int(Label(row["label"]) is Label.FAKE),
+    }
+
+
 def type_names(types: NDArray[np.float32] | None, count: int) -> list[str | None]:
     """Most probable type per item, None where the method gives no types."""
     if types is None:
@@ -113,13 +125,4 @@ def _scored(samples: Sequence[Sample], scores: Scores) -> Iterator[Row]:
         )
     predicted = type_names(scores.types, len(samples))
     for sample, score, guess in zip(samples, scores.fake, predicted, strict=True):
-        row = sample.row
-        identities = row.get("identity_ids") or [None]
-        yield {
-            "sample_id": sample.key,
-            **{name: row.get(name) for name in _COPIED},
-            "identity": identities[0],
-            "label": int(Label(row["label"]) is Label.FAKE),
-            "score": float(score),
-            "predicted_type": guess,
-        }
+        yield {**about(sample), "score": float(score), "predicted_type": guess}

@@ -74,10 +74,7 @@ def items(scores: pl.DataFrame, level: Level, aggregation: Aggregation) -> pl.Da
     Raises:
         DataError: a video holds both labels.
     """  # noqa: D205
-    keyed = scores.with_columns(
-        pl.col("score").cast(pl.Float64),
-        video_key=pl.coalesce("video_id", "sample_id"),
-    ).with_columns(cluster=pl.concat_str("source", pl.coalesce("identity", "video_key"), separator="/"))
+    keyed = with_cluster(scores).with_columns(pl.col("score").cast(pl.Float64))
     if level is Level.FRAME:
         return keyed.with_columns(frames=pl.lit(1, pl.UInt32)).sort("sample_id")
     score = pl.col("score")
@@ -97,6 +94,14 @@ def items(scores: pl.DataFrame, level: Level, aggregation: Aggregation) -> pl.Da
             "mixed_labels", f"video {mixed['video_key'][0]} holds real and fake frames; check its reader"
         )
     return videos.sort(_VIDEO)
+
+
+def with_cluster(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with their video as `video_key`, and as `cluster` the identity where known, else the video."""
+    keyed = rows.with_columns(video_key=pl.coalesce("video_id", "sample_id"))
+    return keyed.with_columns(
+        cluster=pl.concat_str("source", pl.coalesce("identity", "video_key"), separator="/")
+    )
 
 
 def aggregated(score: pl.Expr, aggregation: Aggregation) -> pl.Expr:

@@ -12,14 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmidd.errors import UsageError
-from mmidd.evaluation.evaluate import evaluate, evaluation_dir
-from mmidd.evaluation.results import EVALUATION_FILE, Evaluation
-from mmidd.evaluation.scoring import OnProgress
-from mmidd.shards.index import ShardIndex
-from mmidd.storage import open_folder
 from mmidd.training.checkpoint import CONFIG
 from mmidd.training.config import TrainConfig, apply_overrides, load_config
-from mmidd.training.trained import WEIGHTS
 
 DRAWS = 500
 """Pairs in an epoch where the configuration leaves that open: the largest number of images in the paper."""
@@ -64,20 +58,6 @@ def trials(start: Path, config: TrainConfig, images: Sequence[int]) -> list[Tria
                 f"run {trial.run_dir.name} was trained with other settings; give the same, or another --name"
             )
     return found
-
-
-def evaluation_of(trial: Trial, shards: Path | str, on_progress: OnProgress | None = None) -> Evaluation:
-    """The evaluation on the test split; that of before, where neither weights nor data are newer.
-
-    Raises:
-        UsageError: see `evaluate`.
-    """
-    file = evaluation_dir(trial.run_dir, shards) / EVALUATION_FILE
-    if file.is_file() and file.stat().st_mtime >= (trial.run_dir / WEIGHTS).stat().st_mtime:
-        before = Evaluation.model_validate_json(file.read_bytes())
-        if before.dataset_sha256 == ShardIndex.load(open_folder(shards)).samples_sha256:
-            return before
-    return evaluate(trial.run_dir, shards, on_progress=on_progress)
 
 
 def _fewer(config: TrainConfig, images: int) -> TrainConfig:

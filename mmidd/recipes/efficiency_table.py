@@ -11,9 +11,9 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from mmidd.evaluation.results import Estimate, save
+from mmidd.evaluation.results import Estimate
 from mmidd.evaluation.view import with_interval
-from mmidd.files import write_errors
+from mmidd.recipes.results import write_both
 
 PUBLISHED = {
     50: {"FF++": 92.68, "CDF1": 83.18, "DFD": 74.46, "DFDC": 61.82},
@@ -94,12 +94,7 @@ class Efficiency(BaseModel):
         Raises:
             StorageError: they cannot be written.
         """
-        files = [folder / f"{name}.json", folder / f"{name}.csv"]
-        with write_errors(folder, "free space, or choose another --workspace"):
-            folder.mkdir(parents=True, exist_ok=True)
-            save(self, files[0])
-            self._lines().write_csv(files[1])
-        return files
+        return write_both(self, self._lines(), folder, name)
 
     def _lines(self) -> pl.DataFrame:
         """Ours, then the published ones."""

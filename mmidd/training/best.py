@@ -25,10 +25,14 @@ class Best:
         run_dir: of the run.
         config: says how many are kept.
         progress: of the run; `best` is kept here.
+        references: see `Task.references`.
     """
 
-    def __init__(self, run_dir: Path, config: TrainConfig, progress: Progress) -> None:
+    def __init__(
+        self, run_dir: Path, config: TrainConfig, progress: Progress, references: Mapping[str, str]
+    ) -> None:
         self._run_dir, self._config, self._progress = run_dir, config, progress
+        self._references = references
         by_video = config.validation.level is Level.VIDEO
         self._order = ("video_auc", "frame_auc") if by_video else ("frame_auc", "video_auc")
 
@@ -71,4 +75,4 @@ class Best:
     def _write(self, path: Path, tensors: Mapping[str, Tensor], metrics: Mapping[str, float]) -> None:
         path.parent.mkdir(exist_ok=True)
         spec = PreprocessSpec.model_validate_json((self._run_dir / SPEC).read_bytes())
-        save_weights(path, self._config, spec, tensors, metrics)
+        save_weights(path, self._config, spec, tensors, metrics, self._references)

@@ -60,6 +60,7 @@ class State:
         values = self.average.values if self.average else {}
         return {
             "trained": trained_state(self.task),
+            "carried": self.task.carried(),
             "optimiser": whole_state(self.optimiser),
             "average": {name: whole(tensor) for name, tensor in values.items()},
             "stream": self.stream.state_dict(),
@@ -73,6 +74,7 @@ class State:
             UsageError: that was another task, or its stream was over other data.
         """
         load_trained(self.task, state["trained"])
+        self.task.carry_on(state["carried"])
         load_whole_state(self.optimiser, state["optimiser"])
         if self.average:
             for name, value in self.average.values.items():

@@ -84,6 +84,8 @@ class Batch:
     `mask` (B, S, S) uint8 holds the soft masks of forgeries, 0 for reals, and is (0,) where the method needs
     none. A forgery that was drawn online has the `pair_id` of its real.
 
+    `rollouts` is what a policy did of each image, see `training.rl.rollout`.
+
     `changes` is what the device still has to render; `unusable` says of every sample that is missing
     from the batch why.
     """
@@ -99,6 +101,7 @@ class Batch:
     mask: Tensor = NO_MASKS
     conversation: tuple[tuple[Message, ...], ...] = ()
     changes: tuple[Draw, ...] = ()
+    rollouts: tuple[Any, ...] = ()
     unusable: tuple[str, ...] = ()
 
     def __len__(self) -> int:

@@ -15,6 +15,9 @@ from mmidd.training.parallel import place
 from mmidd.training.ranks import Ranks
 from mmidd.training.tasks.base import Features, LossTerms, Task
 
+_PER_STEP, _ACTS = 4099, 2048
+"""Seeds that a step has; from where on those of what the task itself does."""
+
 
 class Learner:
     """A task on its device with optimiser and moving average.
@@ -51,6 +54,8 @@ class Learner:
             group["lr"] = top * factor
         self.task.train()
         batch = batch.to(self._fabric.device).rendered(self.task.size)
+        with self._fabric.autocast():
+            batch = self.task.act(batch, number, self._seed(number) + _ACTS + self.ranks.rank)
         terms, good = self._gradient(batch, number)
         if good and (radius := self._config.optim.sam):
             with uphill(self._trained, radius):
@@ -64,13 +69,17 @@ class Learner:
     def _gradient(self, batch: Batch, number: int) -> tuple[LossTerms, bool]:
         """The gradient of the global batch, in the parameters."""
         self.optimiser.zero_grad()
-        seed = self._config.seed * 1_000_003 + number * 4099
         micro_batch, backward = self._config.micro_batch, self._fabric.backward
-        terms = accumulate(self.task, self._encode, batch, micro_batch, seed, backward, self.ranks)
+        terms = accumulate(
+            self.task, self._encode, batch, micro_batch, self._seed(number), backward, self.ranks
+        )
         if not terms.total.isfinite():
             return terms, False
         self.ranks.average(self._trained)
         return terms, bool(clip_gradient(self._trained, self._config.optim.clip_norm).isfinite())
+
+    def _seed(self, number: int) -> int:
+        return self._config.seed * 1_000_003 + number * _PER_STEP
 
     def _encode(self, batch: Batch) -> Features:
         with self._fabric.autocast():

@@ -25,7 +25,7 @@ from mmidd.training.record import Record
 from mmidd.training.report import Reporter, Start, Step
 from mmidd.training.schedule import lr_factor
 from mmidd.training.tasks.base import LossTerms, Task
-from mmidd.training.trained import trained_state
+from mmidd.training.trained import check_references, trained_state
 from mmidd.training.validate import validate
 
 T = TypeVar("T")
@@ -87,7 +87,8 @@ class Loop:
         self.per_epoch = self.stream.planned.steps
         self.total = min(self.per_epoch * config.epochs, config.max_steps or self.per_epoch * config.epochs)
         self.progress = Progress()
-        self.best = Best(run_dir, config, self.progress)
+        self.references = task.references()
+        self.best = Best(run_dir, config, self.progress, self.references)
 
     def run(self, resume: bool) -> TrainResult:
         """Train to the end or to a signal.
@@ -98,6 +99,7 @@ class Loop:
         """
         state = read_state(self.run_dir, self.config, self.data.fingerprint()) if resume else None
         if state:
+            check_references(self.run_dir, state["references"], self.task)
             self._state().load(state)
         with self.stream, self._record() as self.record, stop_signals() as stopped:
             self.record.start(self._start())
@@ -171,7 +173,7 @@ class Loop:
         return State(self.task, self.learner.optimiser, self.learner.average, self.stream, self.progress)
 
     def _save(self) -> None:
-        state = {**self._state().whole(), "data": self.data.fingerprint()}
+        state = {**self._state().whole(), "data": self.data.fingerprint(), "references": self.references}
         if self.ranks.rank == 0:
             save_state(self.run_dir, state, self.config.keep.states)
         self.ranks.wait()

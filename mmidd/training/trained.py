@@ -28,7 +28,7 @@ from mmidd.spec import PreprocessSpec
 from mmidd.training.config import TrainConfig, read_config
 from mmidd.training.parallel import shared_like, whole
 from mmidd.training.tasks import build_task
-from mmidd.training.tasks.base import Scores, Task
+from mmidd.training.tasks.base import Described, Scores, Task
 
 WEIGHTS = "weights.safetensors"
 _HEADER = "mmidd"
@@ -36,10 +36,17 @@ _HEADER = "mmidd"
 
 @dataclass(frozen=True)
 class About:
-    """What weights say of themselves: configuration, and the preprocessing of the crops."""
+    """What weights say of themselves.
+
+    Attributes:
+        config: of the run.
+        spec: the preprocessing of the crops.
+        references: see `Task.references`.
+    """
 
     config: TrainConfig
     spec: PreprocessSpec
+    references: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -55,15 +62,24 @@ class Run:
         """Scores of RGB crops (H, W, 3) made as `spec` says; resized and normalised here."""
         return self.task.score(self.task.prepare(crops))
 
+    def describe(self, crops: Sequence[NDArray[np.uint8]]) -> Described:
+        """Features of such crops.
+
+        Raises:
+            UsageError: the method has none.
+        """
+        return self.task.describe(self.task.prepare(crops))
+
 
 def load_run(path: Path, device: str = "cpu") -> Run:
     """The best weights of a run folder, or the weights of a file, ready to score.
 
     Raises:
-        UsageError: no weights there, or they do not fit this version.
+        UsageError: no weights there, they do not fit this version, or what they build on has changed.
     """
     about = about_run(path)
     task = build_task(about.config)
+    check_references(path, about.references, task)
     load_trained(task, read_tensors(path))
     return Run(task.to(device).eval(), about.spec, about.config, about.config.model_dump()["method"])
 
@@ -74,11 +90,28 @@ def about_run(path: Path) -> About:
     Raises:
         UsageError: no weights there, or they do not fit this version.
     """
-    weights = _weights_file(path)
+    weights = weights_file(path)
     with _damage(weights), safe_open(weights, "pt") as file:
         header = json.loads((file.metadata() or {})[_HEADER])
         spec, config = PreprocessSpec.model_validate(header["spec"]), dict(header["config"])
-    return About(read_config(config, str(weights)), spec)
+        references = dict(header.get("references", {}))
+    return About(read_config(config, str(weights)), spec, references)
+
+
+def check_references(path: Path, before: Mapping[str, str], task: Task[Any]) -> None:
+    """Whether the frozen weights that a task builds on are those of before.
+
+    Raises:
+        UsageError: they are others.
+    """
+    if not before:
+        return
+    for name, now in task.references().items():
+        if before.get(name) != now:
+            raise UsageError(
+                f"{path} was trained on another {name}: its weights were {before.get(name)} and are {now}; "
+                "put those back, or train the run again"
+            )
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -87,12 +120,17 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         UsageError: there are none, or they are damaged.
     """
-    weights = _weights_file(path)
+    weights = weights_file(path)
     with _damage(weights), safe_open(weights, "pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
 
 
-def _weights_file(path: Path) -> Path:
+def weights_file(path: Path) -> Path:
+    """The file of a run folder's best weights, or the file itself.
+
+    Raises:
+        UsageError: there is none.
+    """
     weights = path / WEIGHTS if path.is_dir() else path
     if not weights.is_file():
         raise UsageError(f"{path} has no {WEIGHTS} yet; finish an epoch with `mmidd train --resume`")
@@ -113,6 +151,7 @@ def save_weights(
     spec: PreprocessSpec,
     tensors: Mapping[str, Tensor],
     validation: Mapping[str, float] | None = None,
+    references: Mapping[str, str] | None = None,
 ) -> None:
     """Write trained tensors with all that applying them needs.
 
@@ -123,6 +162,7 @@ def save_weights(
         "config": config.model_dump(mode="json"),
         "spec": spec.model_dump(mode="json"),
         "validation": dict(validation or {}),
+        "references": dict(references or {}),
     }
     on_cpu = {name: tensor.cpu() for name, tensor in tensors.items()}
     with write_errors(path, "free space and resume"), renamed(path.parent, path.name) as partial:

@@ -99,7 +99,7 @@ def test_layer_tokens_are_the_normalised_class_tokens_of_every_block() -> None:
     images = torch.randn(2, 3, 32, 32)
     pooled = visual(images)  # type: ignore[operator]
     expected = torch.stack([visual.ln_post(token) for token in seen], dim=1)  # type: ignore[operator, union-attr]
-    tokens = layer_tokens(visual, images)
+    tokens, _ = layer_tokens(visual, images)
     torch.testing.assert_close(tokens, expected)
     torch.testing.assert_close(tokens[:, -1] @ visual.proj, pooled)  # type: ignore[operator, union-attr]
 
@@ -159,7 +159,7 @@ def test_the_stem_keeps_open_clips_contract() -> None:
     shape = SHAPE.model_copy(update={"stem": "conv"})
     visual = load_clip(Backbone(shape=shape), seed=0).visual
     images = torch.randn(2, 3, 32, 32)
-    tokens = layer_tokens(visual, images)
+    tokens, _ = layer_tokens(visual, images)
     assert tokens.shape == (2, 3, 32)
     torch.testing.assert_close(tokens[:, -1] @ visual.proj, visual(images))  # type: ignore[operator, union-attr]
 

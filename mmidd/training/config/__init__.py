@@ -21,6 +21,8 @@ from mmidd.training.config.files import (
 )
 from mmidd.training.config.kfd import KfdConfig
 from mmidd.training.config.kfd_llm import KfdLlmConfig
+from mmidd.training.config.ltdd import LtddConfig
+from mmidd.training.config.ltdd_rl import LtddRlConfig
 from mmidd.training.config.methods import LnclipConfig, Lora, Sd2Config
 from mmidd.training.config.overrides import apply_overrides
 
@@ -34,6 +36,8 @@ __all__ = [
     "KfdLlmConfig",
     "LnclipConfig",
     "Lora",
+    "LtddConfig",
+    "LtddRlConfig",
     "Optim",
     "Sd2Config",
     "TextShape",

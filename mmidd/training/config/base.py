@@ -88,6 +88,7 @@ class TrainConfig(Frozen):
         max_bad_steps: so many steps in a row without a finite loss and gradient end the run.
         wandb: project of Weights & Biases to log to as well.
         needs_masks: whether batches hold the masks of forgeries.
+        builds_on: which of the settings names a run that this one builds on.
     """
 
     backbone: Backbone
@@ -114,6 +115,7 @@ class TrainConfig(Frozen):
     wandb: str | None = None
 
     needs_masks: ClassVar[bool] = False
+    builds_on: ClassVar[str | None] = None
 
     @property
     def normalises_over_the_batch(self) -> bool:

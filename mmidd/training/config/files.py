@@ -15,12 +15,22 @@ from mmidd.training.config.baselines import ClassifierConfig, ZeroshotConfig
 from mmidd.training.config.keys import validated
 from mmidd.training.config.kfd import KfdConfig
 from mmidd.training.config.kfd_llm import KfdLlmConfig
+from mmidd.training.config.ltdd import LtddConfig
+from mmidd.training.config.ltdd_rl import LtddRlConfig
 from mmidd.training.config.methods import LnclipConfig, Sd2Config
 
+_KINDS: tuple[type[TrainConfig], ...] = (
+    Sd2Config,
+    LnclipConfig,
+    KfdConfig,
+    KfdLlmConfig,
+    LtddConfig,
+    LtddRlConfig,
+    ClassifierConfig,
+    ZeroshotConfig,
+)
 METHODS: dict[str, type[TrainConfig]] = {
-    name: kind
-    for kind in (Sd2Config, LnclipConfig, KfdConfig, KfdLlmConfig, ClassifierConfig, ZeroshotConfig)
-    for name in get_args(kind.model_fields["method"].annotation)
+    name: kind for kind in _KINDS for name in get_args(kind.model_fields["method"].annotation)
 }
 """The configuration of every method."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -92,6 +92,8 @@ class KfdLlmConfig(TrainConfig):
     instructions: InstructionSet | None = None
     verdict: Literal["first_word", "release"] = "first_word"
     generation: Generation = Generation()
+
+    builds_on: ClassVar[str | None] = "detector"
 
     @property
     def normalises_over_the_batch(self) -> bool:

@@ -12,8 +12,12 @@ import torch
 from torch import Tensor, nn
 
 
-def layer_tokens(visual: Any, images: Tensor, norm: Literal["post", "none"] = "post") -> Tensor:
-    """Class tokens of all blocks, (B, L, width); the last is always post-normalised, as CLIP's final one.
+def layer_tokens(
+    visual: Any, images: Tensor, norm: Literal["post", "none"] = "post"
+) -> tuple[Tensor, Tensor]:
+    """Class tokens of all blocks, (B, L, width), and patches of the last one, (B, N, width), as it gives them.
+
+    The last class token is always post-normalised, as CLIP's final one.
 
     Args:
         visual: open_clip's vision tower.
@@ -23,11 +27,10 @@ def layer_tokens(visual: Any, images: Tensor, norm: Literal["post", "none"] = "p
     out = visual.forward_intermediates(
         images, intermediates_only=True, output_fmt="NLC", output_extra_tokens=True
     )
-    tokens = torch.cat(out["image_intermediates_prefix"], dim=1)
+    tokens, patches = torch.cat(out["image_intermediates_prefix"], dim=1), out["image_intermediates"][-1]
     if norm == "post":
-        normalised: Tensor = visual.ln_post(tokens)
-        return normalised
-    return torch.cat([tokens[:, :-1], visual.ln_post(tokens[:, -1:])], dim=1)
+        return visual.ln_post(tokens), patches
+    return torch.cat([tokens[:, :-1], visual.ln_post(tokens[:, -1:])], dim=1), patches
 
 
 class Clam(nn.Module):

@@ -38,6 +38,10 @@ class Encoder(nn.Module, ABC):
         """Features."""
 
     @abstractmethod
+    def describe(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features, and those of the places: patches after the last norm, or a CNN's last map, (B, N, D)."""
+
+    @abstractmethod
     def blocks(self) -> Sequence[nn.Module]:
         """The transformer blocks: what is compiled, checkpointed and sharded as one; empty for a CNN."""
 
@@ -48,15 +52,19 @@ class ClipVision(Encoder):
     def __init__(self, clip: Any, mean: Channels = MEAN, std: Channels = STD) -> None:
         super().__init__()
         self.tower: Any = clip.visual
-        self.tower.proj = None
+        self.tower.proj, self.tower.output_tokens = None, True
         self.width = self.tower.ln_post.normalized_shape[0]
         self.size = int(self.tower.image_size[0])
         self.mean, self.std = mean, std
 
     def forward(self, images: Tensor) -> Tensor:
         """The class token after the last LayerNorm."""
-        features: Tensor = self.tower(images)
-        return features
+        return self.describe(images)[0]
+
+    def describe(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The class token and the patches, after the last LayerNorm."""
+        features, patches = self.tower(images)
+        return features, patches
 
     def blocks(self) -> Sequence[nn.Module]:
         """Its residual attention blocks."""

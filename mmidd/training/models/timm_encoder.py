@@ -48,6 +48,15 @@ class TimmEncoder(Encoder):
         features: Tensor = self.network(images)
         return features
 
+    def describe(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and what is pooled without class and register tokens."""
+        seen: Tensor = self.network.forward_features(images)
+        features: Tensor = self.network.forward_head(seen)
+        if seen.ndim == 3:
+            return features, seen[:, getattr(self.network, "num_prefix_tokens", 0) :]
+        last = getattr(self.network, "output_fmt", "NCHW") == "NHWC"
+        return features, seen.flatten(1, 2) if last else seen.flatten(2).mT
+
     def blocks(self) -> Sequence[nn.Module]:
         """The blocks of a plain vision transformer."""
         return list(self.network.blocks) if self._is_transformer() else []

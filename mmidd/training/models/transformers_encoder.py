@@ -52,11 +52,23 @@ class TransformersEncoder(Encoder):
         features: Tensor = self.network(images, **self.options).pooler_output
         return features
 
+    def describe(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The class token and the patches, after the last LayerNorm."""
+        out, config = self.network(images, **self.options), self.network.config
+        patches = out.last_hidden_state[:, 1 + getattr(config, "num_register_tokens", 0) :]
+        return out.pooler_output, self._last_norm(patches)
+
     def blocks(self) -> Sequence[nn.Module]:
         """Its transformer layers."""
         count = self.network.config.num_hidden_layers
         lists = (m for m in self.network.modules() if isinstance(m, nn.ModuleList) and len(m) == count)
         return list(next(lists))
+
+    def _last_norm(self, patches: Tensor) -> Tensor:
+        """CLIP normalises its class token alone; DINO has done so with all of them."""
+        norms = (m for name, m in self.network.named_modules() if name.endswith("post_layernorm"))
+        normalised: Tensor = next(norms, nn.Identity())(patches)
+        return normalised
 
 
 def load_transformers(backbone: Backbone, seed: int) -> TransformersEncoder:

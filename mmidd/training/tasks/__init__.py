@@ -7,6 +7,8 @@ from mmidd.training.config import (
     KfdConfig,
     KfdLlmConfig,
     LnclipConfig,
+    LtddConfig,
+    LtddRlConfig,
     Sd2Config,
     TrainConfig,
     ZeroshotConfig,
@@ -16,6 +18,8 @@ from mmidd.training.tasks.classifier import Classifier
 from mmidd.training.tasks.kfd import Kfd
 from mmidd.training.tasks.kfd_llm import KfdLlm
 from mmidd.training.tasks.lnclip import Lnclip
+from mmidd.training.tasks.ltdd import Ltdd
+from mmidd.training.tasks.ltdd_rl import LtddRl
 from mmidd.training.tasks.sd2 import Sd2
 from mmidd.training.tasks.zeroshot import Zeroshot
 
@@ -31,6 +35,10 @@ def build_task(config: TrainConfig) -> Task:  # type: ignore[type-arg]
             return Kfd(config)
         case KfdLlmConfig():
             return KfdLlm(config)
+        case LtddConfig():
+            return Ltdd(config)
+        case LtddRlConfig():
+            return LtddRl(config)
         case ClassifierConfig():
             return Classifier(config)
         case ZeroshotConfig():

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmidd.errors import UsageError
 from mmidd.spec import PreprocessSpec
 from mmidd.training.augment import resize
 from mmidd.training.config import TrainConfig
@@ -55,6 +56,20 @@ class Scored(NamedTuple):
     fake: Tensor
     types: Tensor | None = None
     maps: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Described:
+    """Features of B images, float32.
+
+    Attributes:
+        embedding: on which the verdict rests, (B, C).
+        patches: of N places of the image, by rows, after the last norm where there is one, (B, N, D); None of
+            a method without such.
+    """
+
+    embedding: Tensor
+    patches: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -102,12 +117,36 @@ class Task(nn.Module, ABC, Generic[ConfigT]):
     def score_pixels(self, images: Tensor) -> Scored:
         """Scores of uint8 images (B, S, S, 3)."""
 
+    def describe_pixels(self, images: Tensor) -> Described:
+        """Features of uint8 images (B, S, S, 3).
+
+        Raises:
+            UsageError: the method has none.
+        """
+        method = self.config.model_dump()["method"]
+        raise UsageError(f"a run of {method} has no features to take; pass one of another method")
+
     @abstractmethod
     def groups(self) -> list[Group]:
         """Every trained parameter, once, with its learning rate."""
 
     def start(self, spec: PreprocessSpec) -> None:
         """Take over what a new run builds on beside its initial weights; `spec` is of its crops."""
+
+    def act(self, batch: Batch, step: int, seed: int) -> Batch:
+        """What a step learns from: the batch, with what the method itself does of it, without gradients."""
+        return batch
+
+    def carried(self) -> dict[str, Any]:
+        """What else changes from step to step beside what is learned, in plain values."""
+        return {}
+
+    def carry_on(self, carried: dict[str, Any]) -> None:
+        """Go on with what `carried` gave."""
+
+    def references(self) -> dict[str, str]:
+        """Digests of frozen weights that are not saved with those learned, but have to be the same again."""
+        return {}
 
     def blocks(self) -> Sequence[nn.Module]:
         """Transformer blocks: what is compiled, checkpointed and sharded as one; none for a CNN."""
@@ -129,6 +168,17 @@ class Task(nn.Module, ABC, Generic[ConfigT]):
             scored = self.score_pixels(images.to(self.mean.device))
         rest = (None if values is None else _array(values) for values in scored[1:])
         return Scores(_array(scored.fake), *rest)
+
+    def describe(self, images: Tensor) -> Described:
+        """Features of uint8 images (B, S, S, 3), in evaluation mode, for others to learn on.
+
+        Raises:
+            UsageError: the method has none.
+        """
+        with self.evaluating(), torch.no_grad():
+            found = self.describe_pixels(images.to(self.mean.device))
+        patches = None if found.patches is None else found.patches.float()
+        return Described(found.embedding.float(), patches)
 
     def prepare(self, crops: Sequence[NDArray[np.uint8]]) -> Tensor:
         """RGB crops of any size as uint8 images (B, S, S, 3)."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmidd.training.data import Batch
 from mmidd.training.models.encoder import vision_encoder
 from mmidd.training.models.weights import seeded
-from mmidd.training.tasks.base import ConfigT, Features, Group, Scored, Task
+from mmidd.training.tasks.base import ConfigT, Described, Features, Group, Scored, Task
 
 
 class Headed(Task[ConfigT]):
@@ -41,8 +41,16 @@ class Headed(Task[ConfigT]):
 
     def encode(self, images: Tensor) -> Tensor:
         """Features (B, width), float32, of uint8 images (B, S, S, 3)."""
-        features: Tensor = self.encoder(self.normalise(images)).float()
-        return features
+        return self.of_encoder(self.encoder(self.normalise(images)))
+
+    def of_encoder(self, features: Tensor) -> Tensor:
+        """What the head reads, (B, width), float32, of the encoder's features."""
+        return features.float()
+
+    def describe_pixels(self, images: Tensor) -> Described:
+        """What the head reads; patches of the encoder."""
+        features, patches = self.encoder.describe(self.normalise(images))
+        return Described(self.of_encoder(features), patches)
 
     def groups(self) -> list[Group]:
         """What learns of the encoder at `lr`, the head at `new_lr` where it is set."""

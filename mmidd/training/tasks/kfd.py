@@ -27,7 +27,7 @@ from mmidd.training.models.kfd.heads import Classifier, Locator, without_memory
 from mmidd.training.models.kfd.maps import reference_maps, text_maps
 from mmidd.training.models.kfd.prompts import InputContext, OutputContext
 from mmidd.training.models.weights import seeded
-from mmidd.training.tasks.base import Features, Group, LossTerms, Scored, Task
+from mmidd.training.tasks.base import Described, Features, Group, LossTerms, Scored, Task
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,12 @@ class Kfd(Task[KfdConfig]):
         maps = text_maps(features, self.texts(), self.map_size)
         forged = self.locator(maps).softmax(dim=1)[:, 1]
         return Examined(embedding, maps, forged, self.classifier(maps).softmax(dim=-1))
+
+    def describe_pixels(self, images: Tensor) -> Described:
+        """What the classifier decides by, since CLIP's embedding has no part in it; patches of all depths."""
+        features, _ = self.patches(self.normalise(images))
+        maps = text_maps(features, self.texts(), self.map_size)
+        return Described(self.classifier.features(maps), features.transpose(1, 2).flatten(2))
 
     def groups(self) -> list[Group]:
         """What learns of the tower at `lr`, all else at `new_lr` where it is set."""

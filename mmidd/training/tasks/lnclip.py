@@ -51,9 +51,9 @@ class Lnclip(Headed[LnclipConfig]):
         total = parts["ce"] + config.alignment * parts["alignment"] + config.uniformity * parts["uniformity"]
         return LossTerms(total, parts)
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Features (B, width) of uint8 images (B, S, S, 3), on the unit sphere."""
-        features = super().encode(images)
+    def of_encoder(self, features: Tensor) -> Tensor:
+        """Features (B, width), float32, on the unit sphere."""
+        features = super().of_encoder(features)
         return F.normalize(features, dim=-1) if self.config.normalise else features
 
 

@@ -22,7 +22,7 @@ from mmidd.training.data import NO_CAPTIONS, Batch
 from mmidd.training.models.clam import Clam, layer_tokens
 from mmidd.training.models.clip import add_lora, encode_text, load_clip, normalisation
 from mmidd.training.models.weights import seeded
-from mmidd.training.tasks.base import Features, Group, LossTerms, Scored, Task
+from mmidd.training.tasks.base import Described, Features, Group, LossTerms, Scored, Task
 
 
 class Sd2(Task[Sd2Config]):
@@ -83,6 +83,11 @@ class Sd2(Task[Sd2Config]):
         types = (self.clip.logit_scale.exp() * self._encode(images) @ self._plain.T).softmax(dim=-1)
         return Scored(1 - types[:, ForgeryType.REAL.index], types)
 
+    def describe_pixels(self, images: Tensor) -> Described:
+        """What is compared with the class texts; patches of the vision tower."""
+        tokens, patches = self._tokens(images)
+        return Described(self._feature(tokens), self.clip.visual.ln_post(patches))
+
     def groups(self) -> list[Group]:
         """Tower weights (LoRA, or all) at `lr`; CLAM and both scales at `new_lr`."""
         optim = self.config.optim
@@ -109,7 +114,12 @@ class Sd2(Task[Sd2Config]):
         return {name: columns[name] for name in self.contrasts}
 
     def _encode(self, images: Tensor) -> Tensor:
-        tokens = layer_tokens(self.clip.visual, self.normalise(images), self.config.clam_norm)
+        return self._feature(self._tokens(images)[0])
+
+    def _tokens(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return layer_tokens(self.clip.visual, self.normalise(images), self.config.clam_norm)
+
+    def _feature(self, tokens: Tensor) -> Tensor:
         return F.normalize(self.clam(tokens, self.clip.visual.proj).float(), dim=-1)
 
     def _class_texts(self, generator: torch.Generator) -> Tensor:

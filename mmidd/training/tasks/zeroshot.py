@@ -12,7 +12,7 @@ from mmidd.schema import ForgeryType
 from mmidd.training.config import ZeroshotConfig
 from mmidd.training.data import Batch
 from mmidd.training.models.clip import encode_text, load_clip, normalisation
-from mmidd.training.tasks.base import Features, Group, LossTerms, Scored, Task
+from mmidd.training.tasks.base import Described, Features, Group, LossTerms, Scored, Task
 
 SCALE = 100.0
 """Of the cosines: what CLIP's own temperature is trained to (arXiv 2103.00020, 2.5)."""
@@ -45,10 +45,16 @@ class Zeroshot(Task[ZeroshotConfig]):
         types = (SCALE * self._cosines(images)).softmax(dim=-1)
         return Scored(1 - types[:, ForgeryType.REAL.index], types)
 
+    def describe_pixels(self, images: Tensor) -> Described:
+        """What is compared with the sentences."""
+        return Described(self._embed(images))
+
     def groups(self) -> list[Group]:
         """Nothing is trained."""
         return []
 
     def _cosines(self, images: Tensor) -> Tensor:
-        features: Tensor = self.visual(self.normalise(images)).float()
-        return F.normalize(features, dim=-1) @ self.classes.T
+        return self._embed(images) @ self.classes.T
+
+    def _embed(self, images: Tensor) -> Tensor:
+        return F.normalize(self.visual(self.normalise(images)).float(), dim=-1)

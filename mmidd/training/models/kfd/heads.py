@@ -56,9 +56,13 @@ class Classifier(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Logits."""
-        branches = zip(self.branches, maps.unbind(1), strict=True)
-        out: Tensor = self.decide(torch.cat([branch(part).mean((2, 3)) for branch, part in branches], dim=1))
+        out: Tensor = self.decide(self.features(maps))
         return out
+
+    def features(self, maps: Tensor) -> Tensor:
+        """What is decided by, (B, L x 16 width)."""
+        branches = zip(self.branches, maps.unbind(1), strict=True)
+        return torch.cat([branch(part).mean((2, 3)) for branch, part in branches], dim=1)
 
 
 @contextmanager

@@ -91,11 +91,16 @@ def _model(config: Llm) -> Any:
     if config.weights == "random":
         shape = _hf.AutoConfig.from_pretrained(config.name)
         return _hf.AutoModelForCausalLM.from_config(shape, dtype=dtype)
-    extra = {"quantization_config": _four_bits()} if config.quantise == "4bit" else {}
+    extra = {"quantization_config": four_bits()} if config.quantise == "4bit" else {}
     return _hf.AutoModelForCausalLM.from_pretrained(config.name, dtype=dtype, **extra)
 
 
-def _four_bits() -> Any:
+def four_bits() -> Any:
+    """How transformers loads NF4 weights.
+
+    Raises:
+        MissingExtra: bitsandbytes is not installed.
+    """
     if find_spec("bitsandbytes") is None:
         raise MissingExtra("4-bit weights need bitsandbytes; run `pip install 'mmidd[bnb]'`")
     return _hf.BitsAndBytesConfig(

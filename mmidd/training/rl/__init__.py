@@ -1,0 +1,1 @@
+"""Reinforcement learning of chains: what is read, what is rewarded, and what is learned from it."""
