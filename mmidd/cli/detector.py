@@ -30,8 +30,8 @@ def evaluate(
         bool,
         typer.Option(
             "--answers",
-            help="Let a run of `train kfd --stage llm` write an answer about every frame. Without it the run "
-            "is judged by P(yes) alone, which takes one pass of the language model instead of one per word.",
+            help="Let a run of `train kfd --stage llm` or `train ltdd` write about every frame. Without it the "
+            "run is judged by its first token alone: one pass of the language model instead of one per word.",
         ),
     ] = False,
     as_json: opt.AsJson = False,

@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from mmidd.evaluation.calibration import measure_calibration
 from mmidd.evaluation.localisation import means
 from mmidd.evaluation.measuring import Terms, measure_scores, measure_sums
 from mmidd.evaluation.metrics import Floats, ratio
 from mmidd.evaluation.protocol import ThresholdRule
-from mmidd.evaluation.results import FIXED_THRESHOLD, Measures, Result
+from mmidd.evaluation.results import FIXED_THRESHOLD, Calibration, Measures, Result
 from mmidd.evaluation.tables import kinds, of_split
 from mmidd.evaluation.thresholds import fit
 
-DETECTOR, WRITTEN = "detector", "written"
-"""Verdicts beside P(yes): the detector's P(fake), and whether the written answer says fake."""
+DETECTOR, EXPLAINED, VOTED, WRITTEN = "detector", "explained", "voted", "written"
+"""Verdicts beside the run's score: the detector's P(fake), P(fake) behind an explanation and its mean behind
+several, and whether the written answer says fake."""
 
 _HALF = FIXED_THRESHOLD.model_copy(update={"items": "an answer says it or not"})
 
@@ -22,23 +24,39 @@ _HALF = FIXED_THRESHOLD.model_copy(update={"items": "an answer says it or not"})
 def measure_verdicts(
     scores: pl.DataFrame, evidence: pl.DataFrame, dataset: str, rule: ThresholdRule, terms: Terms
 ) -> dict[str, tuple[Result, ...]]:
-    """Results of `DETECTOR` and `WRITTEN`, where there are such verdicts, as `measure_scores` gives them.
+    """Results of the other verdicts, where there are such, as `measure_scores` gives them.
 
     A video's written score is the share of its frames whose answer says fake; an answer without a label
     does not say it.
     """
-    told = scores.join(evidence.select("sample_id", "detector", "answer", "said"), on="sample_id")
-    detector = told.filter(pl.col("detector").is_not_null()).with_columns(score="detector")
-    written = told.filter(pl.col("answer").is_not_null()).with_columns(
-        score=(pl.col("said") == 1).fill_null(value=False).cast(pl.Float32)
-    )
-    threshold = fit(detector, dataset, terms.aggregation, rule) or FIXED_THRESHOLD
-    found = {DETECTOR: (detector, threshold), WRITTEN: (written, _HALF)}
+    found = {}
+    for name, table in _verdicts(scores, evidence).items():
+        fitted = None if name == WRITTEN else fit(table, dataset, terms.aggregation, rule)
+        limit = _HALF if name == WRITTEN else fitted or FIXED_THRESHOLD
+        if len(rows := of_split(table, terms.split)):
+            found[name] = measure_scores(rows, terms, limit)
+    return found
+
+
+def calibrate_verdicts(
+    scores: pl.DataFrame, evidence: pl.DataFrame, terms: Terms
+) -> dict[str, tuple[Calibration, ...]]:
+    """Calibration of the other verdicts that are probabilities, where there are such."""
+    tables = {name: of_split(table, terms.split) for name, table in _verdicts(scores, evidence).items()}
     return {
-        name: measure_scores(rows, terms, limit)
-        for name, (table, limit) in found.items()
-        if len(rows := of_split(table, terms.split))
+        name: measure_calibration(rows, terms)
+        for name, rows in tables.items()
+        if name != WRITTEN and len(rows)
     }
+
+
+def _verdicts(scores: pl.DataFrame, evidence: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Scores of each verdict in place of the run's own."""
+    numbers = (DETECTOR, EXPLAINED, VOTED)
+    told = scores.join(evidence.select("sample_id", "answer", "said", *numbers), on="sample_id")
+    found = {name: told.filter(pl.col(name).is_not_null()).with_columns(score=name) for name in numbers}
+    says_fake = (pl.col("said") == 1).fill_null(value=False).cast(pl.Float32)
+    return found | {WRITTEN: told.filter(pl.col("answer").is_not_null()).with_columns(score=says_fake)}
 
 
 def measure_answers(seen: pl.DataFrame, terms: Terms) -> Measures | None:

@@ -9,7 +9,8 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from mmidd.evaluation.answers import DETECTOR, WRITTEN
+from mmidd.evaluation.answers import DETECTOR, EXPLAINED, VOTED, WRITTEN
+from mmidd.evaluation.calibration import BINS as CALIBRATION_BINS
 from mmidd.evaluation.maps import BINS
 from mmidd.evaluation.protocol import Level
 from mmidd.evaluation.published import CAVEAT, beside
@@ -19,8 +20,21 @@ from mmidd.evaluation.view import notes, short, with_interval
 _WIDTH = 78  # so that title and caption of a narrow table are not broken into many lines
 _LOCATION = {"iou": "IoU", "dice": "Dice", "pixel_auc": "pixel AUC", "image_auc": "mean of\nimages' AUC"}
 _REGIONS = {"precision": "precision", "recall": "recall", "f1": "F1", "image_f1": "mean of\nimages' F1"}
-_WITH_INTERVAL = {"iou", "pixel_auc", "precision", "recall"}
-_VERDICTS = {DETECTOR: "detector", WRITTEN: "written answer"}
+_CALIBRATION = {"ece": "ECE", "adaptive_ece": "adaptive\nECE", "brier": "Brier score"}
+_WITH_INTERVAL = {"iou", "pixel_auc", "precision", "recall", "brier"}
+_VERDICTS = {
+    DETECTOR: "detector",
+    EXPLAINED: "after explaining",
+    VOTED: "mean of several",
+    WRITTEN: "written answer",
+}
+_DISTINCT = {
+    "distinct_1": "different words of all words",
+    "distinct_2": "different pairs of all pairs of words",
+    "within_1": "the same of words within a text, mean",
+    "within_2": "the same of pairs within a text, mean",
+}
+_SHARES = {"well_formed": "in the form asked for", "unparsed": "no verdict", "names_region": "name a region"}
 
 
 @dataclass(frozen=True)
@@ -52,8 +66,9 @@ class Details:
 
 
 def details(evaluation: Evaluation) -> list[Details]:
-    """Localisation, verdicts, regions and published numbers, as far as there are any."""
-    return [*_location(evaluation), *_verdicts(evaluation), *_regions(evaluation), *_published(evaluation)]
+    """Localisation, verdicts, answers, calibration and published numbers, as far as there are any."""
+    parts = (_location, _verdicts, _regions, _explanations, _calibration, _published)
+    return [found for part in parts for found in part(evaluation)]
 
 
 def _location(evaluation: Evaluation) -> Iterator[Details]:
@@ -79,11 +94,17 @@ def _location(evaluation: Evaluation) -> Iterator[Details]:
 def _verdicts(evaluation: Evaluation) -> Iterator[Details]:
     if not evaluation.verdicts:
         return
-    found = {"P(yes)": evaluation.results}
+    own = _own_verdict(evaluation)
+    found = {own: evaluation.results}
     found |= {_VERDICTS[name]: results for name, results in evaluation.verdicts.items()}
     columns = ("", "video AUC", "video AP", "frame AUC", "frame AP")
     rows = tuple((name, *_aucs(results)) for name, results in found.items())
-    yield Details("Verdicts", columns, rows, _agreement(evaluation.answers))
+    yield Details("Verdicts", columns, rows, _agreement(evaluation.answers, own))
+
+
+def _own_verdict(evaluation: Evaluation) -> str:
+    """What the run's score is, of one that also gives others."""
+    return "direct answer" if EXPLAINED in evaluation.verdicts else "P(yes)"
 
 
 def _aucs(results: Sequence[Result]) -> Iterator[str]:
@@ -92,7 +113,7 @@ def _aucs(results: Sequence[Result]) -> Iterator[str]:
         yield from (with_interval(first.metrics[name]) for name in ("auc", "ap"))
 
 
-def _agreement(answers: Measures | None) -> str:
+def _agreement(answers: Measures | None, own: str) -> str:
     if answers is None:
         return "No answers were written; --answers has the run write them."
     agreement, unlabelled, cut = (
@@ -100,7 +121,7 @@ def _agreement(answers: Measures | None) -> str:
     )
     return (
         f"{answers.items} answers, of which {unlabelled} give no label and {cut} are cut for length; of "
-        f"those with a label {agreement} agree with P(yes) >= 0.5. Written score of a video: share of "
+        f"those with a label {agreement} agree with {own} >= 0.5. Written score of a video: share of "
         "frames whose answer says fake."
     )
 
@@ -109,6 +130,38 @@ def _regions(evaluation: Evaluation) -> Iterator[Details]:
     if evaluation.regions:
         how = "Regions that answers name against those that were forged, counted over all answers."
         yield _measured("Regions in answers", evaluation.regions, "answers", _REGIONS, how)
+
+
+def _explanations(evaluation: Evaluation) -> Iterator[Details]:
+    if (found := evaluation.explanations) is None:
+        return
+    median, low, high = found.words
+    rows = [("words, median [5%, 95%]", f"{median:.0f} [{low:.0f}, {high:.0f}]")]
+    rows += [(title, short(found.distinct[name])) for name, title in _DISTINCT.items()]
+    rows += [(title, with_interval(found.shares.metrics[name])) for name, title in _SHARES.items()]
+    rows += [(f"name the {region}", f"{count}") for region, count in found.regions.items()]
+    how = "The more words there are in all, the fewer of them are different: compare as many answers."
+    yield Details("Written answers", ("", f"{found.shares.items} answers"), tuple(rows), how)
+
+
+def _calibration(evaluation: Evaluation) -> Iterator[Details]:
+    if evaluation.calibration:
+        found = {"": evaluation.calibration}
+        found |= {f"{_VERDICTS[name]}, ": each for name, each in evaluation.verdict_calibration.items()}
+        rows = tuple(
+            (
+                f"{verdict}{one.level}s",
+                f"{one.measures.items}",
+                *(_cell(name, one.measures.metrics[name]) for name in _CALIBRATION),
+            )
+            for verdict, each in found.items()
+            for one in each
+        )
+        how = (
+            f"Expected calibration error of P(fake) in {CALIBRATION_BINS} bins of equal width, and of equal "
+            "number; 0 is best. All three hold for the share of fakes in this split."
+        )
+        yield Details("Calibration", ("", "items", *_CALIBRATION.values()), rows, how)
 
 
 def _published(evaluation: Evaluation) -> Iterator[Details]:

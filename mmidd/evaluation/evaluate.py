@@ -10,10 +10,17 @@ from typing import Any
 import polars as pl
 
 from mmidd.errors import UsageError
-from mmidd.evaluation.answers import measure_answers, measure_regions, measure_verdicts
+from mmidd.evaluation.answers import (
+    calibrate_verdicts,
+    measure_answers,
+    measure_regions,
+    measure_verdicts,
+)
 from mmidd.evaluation.bootstrap import REPLICATES
+from mmidd.evaluation.calibration import measure_calibration
 from mmidd.evaluation.evidence import EVIDENCE_FILE, load_evidence
 from mmidd.evaluation.exhibits import exhibits
+from mmidd.evaluation.explanations import measure_explanations
 from mmidd.evaluation.localisation import joined, measure_maps, measure_marked
 from mmidd.evaluation.look import BATCH, require_talker
 from mmidd.evaluation.measuring import Terms, measure_scores
@@ -155,8 +162,10 @@ def evaluate_scores(
             "localisation": measure_maps(seen, terms),
             "marked": measure_marked(seen, terms),
             "verdicts": measure_verdicts(scores, evidence, subject.dataset, threshold.rule, terms),
+            "verdict_calibration": calibrate_verdicts(scores, evidence, terms),
             "answers": measure_answers(seen, terms),
             "regions": measure_regions(seen, terms),
+            "explanations": measure_explanations(seen, terms),
         }
     return Evaluation(
         run=subject.run,
@@ -168,6 +177,7 @@ def evaluate_scores(
         confusion=confusion(items(chosen, Level.VIDEO, aggregation)),
         replicates=replicates,
         seed=seed,
+        calibration=measure_calibration(chosen, terms),
         left_out=dict(left_out or {}),
         **more,
     )

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from mmidd.dialogue.reading import named_regions
 from mmidd.errors import UsageError
-from mmidd.evaluation.look import Answer, Seen
+from mmidd.evaluation.look import Seen, Told
 from mmidd.evaluation.maps import BINS, locate
 from mmidd.evaluation.row_file import Row
 from mmidd.schema import Label
@@ -38,12 +38,16 @@ EVIDENCE = pa.schema(
         pa.field("complete", pa.bool_()),
         pa.field("said", pa.int8()),
         pa.field("named", _NAMES),
+        pa.field("well_formed", pa.bool_()),
+        pa.field("explained", pa.float32()),
+        pa.field("voted", pa.float32()),
         pa.field("regions", _NAMES),
     ]
 )
 """One row per scored sample: P(fake) of a language model's detector; `share` to `pristine` as in
 `maps.Located`; the written answer, whether it ended by itself, the label it gives (0 real, 1 fake) and the
-regions it names; the regions that were forged, where that is known."""
+regions it names; `well_formed` to `voted` as in `look.Told`; the regions that were forged, where that is
+known."""
 
 
 def rows(samples: Sequence[Sample], seen: Seen) -> Iterator[Row]:
@@ -78,7 +82,7 @@ def load_evidence(path: Path) -> pl.DataFrame | None:
         ) from None
 
 
-def _told(answer: Answer | None) -> Row:
+def _told(answer: Told | None) -> Row:
     if answer is None:
         return {}
     return {
@@ -86,4 +90,7 @@ def _told(answer: Answer | None) -> Row:
         "complete": answer.complete,
         "said": None if answer.label is None else int(answer.label is Label.FAKE),
         "named": list(named_regions(answer.text)),
+        "well_formed": answer.well_formed,
+        "explained": answer.explained,
+        "voted": answer.voted,
     }

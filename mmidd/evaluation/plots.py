@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mmidd.evaluation.metrics import Floats, rank, sweep
+from mmidd.evaluation.results import Bin
 from mmidd.schema import ForgeryType
 
 REAL, FAKE = "#2a86d1", "#d9652b"
@@ -62,6 +63,22 @@ def histogram(labels: NDArray[np.int8], scores: Floats, threshold: float, unit: 
         axes.legend()
 
     return _svg(f"histogram-{unit}", draw, (4.6, 3.2))
+
+
+def reliability(bins: Mapping[str, Sequence[Bin]]) -> str:
+    """Share of fakes over mean P(fake) of the bins that hold items, by name; areas grow with their number."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=_INK, alpha=0.35, linewidth=1, linestyle=":")
+        for name, every in bins.items():
+            known = [(one.score, one.fake, one.items) for one in every if one.items]
+            x, y, items = np.array(known, np.float64).T
+            (line,) = axes.plot(x, y, linewidth=1, alpha=0.35)
+            axes.scatter(x, y, 8 + 72 * items / items.max(), color=line.get_color(), label=name)
+        axes.set(xlabel="P(fake)", ylabel="share that is fake", aspect="equal")
+        axes.legend(loc="upper left")
+
+    return _svg("reliability", draw, (4.6, 4.2))
 
 
 def confusion(counts: Sequence[Sequence[int]]) -> str:

@@ -74,7 +74,7 @@ class LinearProbe:
 
 
 def _folds(table: pl.DataFrame) -> int:
-    found = dict(table.group_by("label").agg(pl.col("cluster").n_unique()).iter_rows())
+    found: dict[int, int] = dict(table.group_by("label").agg(pl.col("cluster").n_unique()).iter_rows())
     fewest = min(found.get(label, 0) for label in (0, 1))
     if fewest < 2:
         raise UsageError(

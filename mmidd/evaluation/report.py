@@ -178,6 +178,11 @@ def _figures(evaluation: Evaluation, table: dict[Level, pl.DataFrame]) -> Figure
     for level in (Level.VIDEO, Level.FRAME):
         svg = plots.histogram(*arrays[level], evaluation.threshold.at(level), f"{level}s")
         figures.append((f"Scores of {level}s; right of the dashed line is called fake.", Markup(svg)))
+    if evaluation.calibration:
+        svg = plots.reliability({f"{one.level}s": one.bins for one in evaluation.calibration})
+        figures.append(
+            ("How often items of a score are fake; on the dotted line as often as it says.", Markup(svg))
+        )
     if evaluation.confusion is not None:
         figures.append(
             (

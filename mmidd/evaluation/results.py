@@ -72,6 +72,54 @@ class Measures(_Frozen):
     note: str = ""
 
 
+class Bin(_Frozen):
+    """Items whose P(fake) lies in [low, high), or in the last bin at 1.
+
+    Attributes:
+        low, high: of the bin.
+        items: in it.
+        score: their mean P(fake), None without items.
+        fake: the share of them that is fake.
+    """
+
+    low: float
+    high: float
+    items: int
+    score: float | None
+    fake: float | None
+
+
+class Calibration(_Frozen):
+    """Whether P(fake) is how often items of that score are fake.
+
+    Attributes:
+        level: what is counted.
+        measures: `ece`, `adaptive_ece` and `brier`: see `calibration.measure_calibration`.
+        bins: of equal width, lowest first.
+    """
+
+    level: Level
+    measures: Measures
+    bins: tuple[Bin, ...]
+
+
+class Explanations(_Frozen):
+    """Statistics of written explanations.
+
+    Attributes:
+        words: median, 5% and 95% quantile of the words of a text.
+        distinct: see `explanations.measure_explanations`; None where no text has so many words.
+        shares: of texts that are `well_formed` (undefined where no form is asked for), give no verdict
+            (`unparsed`), name a region (`names_region`).
+        regions: how many texts name a region, by its name.
+    """
+
+    words: tuple[float, float, float]
+    distinct: dict[str, float | None]
+    shares: Measures
+    regions: dict[str, int]
+
+
 class Threshold(_Frozen):
     """Decision thresholds on P(fake), per level, and where they come from."""
 
@@ -104,7 +152,7 @@ FIXED_THRESHOLD = Threshold(
 class Evaluation(_Frozen):
     """The whole evaluation of a run on a dataset.
 
-    Everything derives from `scores.parquet`, and what follows `seed` from `evidence.parquet`.
+    Everything derives from `scores.parquet`, and what follows `left_out` from `evidence.parquet`.
 
     Attributes:
         run: name of the run folder.
@@ -116,12 +164,15 @@ class Evaluation(_Frozen):
         confusion: video counts [true type][predicted type], None without a five-way task.
         replicates: bootstrap replicates behind every interval.
         seed: seed of the bootstrap.
+        calibration: of videos and of frames.
         left_out: reals that gave no simulated forgery, by reason.
         localisation: maps against masks, of forgeries that have one: see `localisation.measure_maps`.
         marked: share of the pixels of reals that is called forged.
         verdicts: results of other verdicts than the run's score: see `answers.measure_verdicts`.
-        answers: how written answers agree with P(yes).
+        verdict_calibration: of these, as far as they are probabilities.
+        answers: how written answers agree with the run's score.
         regions: those that answers name against those that were forged.
+        explanations: what the answers look like.
     """
 
     run: str
@@ -133,12 +184,15 @@ class Evaluation(_Frozen):
     confusion: list[list[int]] | None
     replicates: int
     seed: int
+    calibration: tuple[Calibration, ...] = ()
     left_out: dict[str, int] = {}
     localisation: tuple[Measures, ...] = ()
     marked: Measures | None = None
     verdicts: dict[str, tuple[Result, ...]] = {}
+    verdict_calibration: dict[str, tuple[Calibration, ...]] = {}
     answers: Measures | None = None
     regions: tuple[Measures, ...] = ()
+    explanations: Explanations | None = None
 
     def at(self, level: Level) -> list[Result]:
         """Results of one level, in table order."""

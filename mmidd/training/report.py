@@ -93,14 +93,21 @@ class SilentReporter:
 
 
 def mean_step(steps: Sequence[Step]) -> Step:
-    """The last of some steps with their mean terms, speed over all their time, and largest memory."""
+    """The last of some steps with its terms as means, speed over all their time, and largest memory.
+
+    A term that not all steps have is the mean of those that do.
+    """
     seconds = [1 / step.samples_per_s for step in steps]
     waited = sum(step.data_wait * time for step, time in zip(steps, seconds, strict=True))
     last = steps[-1]
     return replace(
         last,
-        terms={name: fmean(step.terms[name] for step in steps) for name in last.terms},
+        terms={name: _mean(name, steps) for name in last.terms},
         samples_per_s=len(steps) / sum(seconds),
         data_wait=waited / sum(seconds),
         memory=max(step.memory for step in steps),
     )
+
+
+def _mean(name: str, steps: Sequence[Step]) -> float:
+    return fmean(step.terms[name] for step in steps if name in step.terms)

@@ -34,7 +34,7 @@ def train(
     """
     fabric = open_fabric(config)
     data, spec = open_data(shards, config), ShardIndex.load(open_folder(shards)).spec
-    task = build_task(config)
+    task = build_task(config.beside(run_dir.parent))
     if task.needs_captions:
         data.require_captions()
     if not resume:

@@ -78,7 +78,8 @@ def load_run(path: Path, device: str = "cpu") -> Run:
         UsageError: no weights there, they do not fit this version, or what they build on has changed.
     """
     about = about_run(path)
-    task = build_task(about.config)
+    folder = path.parent if path.is_dir() else path.parent.parent
+    task = build_task(about.config.beside(folder))
     check_references(path, about.references, task)
     load_trained(task, read_tensors(path))
     return Run(task.to(device).eval(), about.spec, about.config, about.config.model_dump()["method"])

@@ -182,7 +182,8 @@ def test_a_run_that_says_no_more_than_a_score_leaves_no_evidence(tmp_path: Path)
 
 
 def test_an_older_evaluation_is_still_read(marked: Evaluation) -> None:
-    new = {"left_out", "localisation", "marked", "verdicts", "answers", "regions"}
+    new = {"calibration", "left_out", "localisation", "marked", "verdicts", "answers", "regions"}
+    new |= {"verdict_calibration", "explanations"}
     old = Evaluation.model_validate_json(marked.model_dump_json(exclude=new))
     assert (old.results, old.localisation, old.verdicts) == (marked.results, (), {})
 

@@ -28,7 +28,7 @@ def by_gram_matrices(first: Matrix, second: Matrix) -> float:
         one = np.ones(n)
         both = sum(a[i, j] * b[j, i] for i in range(n) for j in range(n))
         sums = float((one @ a @ one) * (one @ b @ one)) / ((n - 1) * (n - 2))
-        return (both + sums - 2 / (n - 2) * float(one @ a @ b @ one)) / (n * (n - 3))
+        return float(both + sums - 2 / (n - 2) * (one @ a @ b @ one)) / (n * (n - 3))
 
     k, l2 = (x.astype(np.float64) @ x.astype(np.float64).T for x in (first, second))
     np.fill_diagonal(k, 0)

@@ -59,6 +59,11 @@ def test_steps_are_averaged_over_their_time(rows: list[tuple[float, float, float
     assert (mean.memory, mean.number) == (memory.max(), len(rows) - 1)
 
 
+def test_steps_may_have_different_terms() -> None:
+    mean = mean_step([step(0, {"total": 1, "form": 4}), step(1, {"total": 2, "kl": 3}), step(2, {"kl": 5})])
+    assert mean.terms == {"kl": 4}
+
+
 def write(run_dir: Path, *events: tuple[str, int], **options: Any) -> None:
     log = Log(run_dir, **options)
     for event, number in events:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -125,6 +126,10 @@ class TrainConfig(Frozen):
     def loads(self) -> list[tuple[str, str]]:
         """Names of the pretrained models that the method takes, and which weights of theirs."""
         return [(self.backbone.name, str(self.backbone.weights))] if self.backbone.name else []
+
+    def beside(self, runs: Path) -> Self:
+        """With the runs it builds on taken from a folder of runs, where they are not in their place."""
+        return self
 
     @model_validator(mode="after")
     def _whole_batch(self) -> Self:

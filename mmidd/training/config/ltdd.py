@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -74,6 +75,13 @@ class LtddConfig(TrainConfig):
             [(self.backbone.name, str(self.backbone.weights))] if self.backbone and self.backbone.name else []
         )
         return [*encoder, *([(self.mllm.name, self.mllm.weights)] if self.mllm.name else [])]
+
+    def beside(self, runs: Path) -> Self:
+        """See `TrainConfig.beside`."""
+        if self.specialist is None or Path(self.specialist).exists():
+            return self
+        other = runs / Path(self.specialist).name
+        return self.model_copy(update={"specialist": str(other)}) if other.exists() else self
 
     @model_validator(mode="after")
     def _one_specialist(self) -> Self:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -45,3 +46,8 @@ class LtddRlConfig(TrainConfig):
     def loads(self) -> list[tuple[str, str]]:
         """What the first stage loads."""
         return self.first_stage.loads() if self.first_stage else []
+
+    def beside(self, runs: Path) -> Self:
+        """See `TrainConfig.beside`."""
+        first = self.first_stage and self.first_stage.beside(runs)
+        return self.model_copy(update={"first_stage": first})

@@ -83,8 +83,9 @@ def token_log_probs(logits: Tensor, tokens: Tensor, temperature: float = 1.0) ->
     return scaled.gather(-1, tokens.unsqueeze(-1)).squeeze(-1) - scaled.logsumexp(dim=-1)
 
 
+@torch.no_grad()
 def entropy(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """Entropy in nats (N, T) of what logits (N, T, V) predict; a token that cannot be has logit -inf."""
+    """Entropy in nats (N, T) of what logits (N, T, V) predict, without a gradient; logits may be -inf."""
     log_p = (logits.float() / temperature).log_softmax(dim=-1)
     found: Tensor = torch.special.entr(log_p.exp()).sum(dim=-1)
     return found

@@ -79,7 +79,7 @@ def train_with_trl(
     trl = _package()
     _check(model, config, grpo, use_vllm)
     log = Log(run_dir)
-    callback = _logging(log)
+    curves: Curves = {}
     try:
         trainer = trl.GRPOTrainer(
             model,
@@ -88,13 +88,13 @@ def train_with_trl(
             train_dataset=_dataset(rows),
             processing_class=processor,
             optimizers=_optimisers(model, config, steps),
-            callbacks=[callback],
+            callbacks=[_logging(log, curves)],
         )
         with _unpatched(model):
             trainer.train()
     finally:
         log.close()
-    return callback.curves
+    return curves
 
 
 def _package() -> Any:
@@ -204,21 +204,19 @@ def _optimisers(model: nn.Module, config: TrainConfig, steps: int) -> tuple[Any,
     return optimiser, schedule
 
 
-def _logging(log: Log) -> Any:
-    """A callback that writes down what TRL logs, and keeps it as `curves`."""
+def _logging(log: Log, curves: Curves) -> Any:
+    """A callback that writes down what TRL logs of its steps, in the log and as curves."""
     from transformers import TrainerCallback
 
     class Logging(TrainerCallback):
-        def __init__(self) -> None:
-            self.curves: Curves = {}
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
+        def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            logs = kwargs["logs"]
             if "reward" not in logs:  # what is logged at the end is no step
                 return
             values = {name: float(value) for name, value in logs.items() if value is not None}
             log.write("train", state.global_step, values)
             for name, value in values.items():
-                self.curves.setdefault(name, []).append(value)
+                curves.setdefault(name, []).append(value)
 
     return Logging()
 

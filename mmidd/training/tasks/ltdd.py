@@ -68,6 +68,11 @@ class Generalists(Task[ConfigT]):
         with seeded(own.seed):
             self.projector = Projector(specialist.widths if specialist else (), generalist.width)
 
+    @property
+    def chains(self) -> int:
+        """Explanations of an image that a vote is the mean of."""
+        return self.own.chains
+
     def score_pixels(self, images: Tensor) -> Scored:
         """P(fake) of the direct answer; the method knows no types."""
         prompts = self._prompts(images, self.own.questions.direct)

@@ -68,10 +68,7 @@ class LtddRl(Generalists[LtddRlConfig]):
     def act(self, batch: Batch, step: int, seed: int) -> Batch:
         """The batch with what the policy writes of its images, or with the form alone."""
         if step < self.config.form_steps:
-            draws = random.Random(seed)
-            return replace(
-                batch, rollouts=tuple(form(self.generalist, self.verdict, draws) for _ in range(len(batch)))
-            )
+            return replace(batch, rollouts=tuple(self._forms(len(batch), random.Random(seed))))
         torch.manual_seed(seed)
         with self.evaluating(), torch.no_grad():
             parts = batch.split(-(-len(batch) // self.config.micro_batch))
@@ -79,7 +76,8 @@ class LtddRl(Generalists[LtddRlConfig]):
 
     def forward(self, batch: Batch) -> Features:
         """Of the completions' tokens `log_probs` and `entropy`, (B, G, longest possible), 0 behind them."""
-        log_probs, spread = self._probabilities(batch)
+        rows = [said for one in batch.rollouts for said in one.said]
+        log_probs, spread = self._of_rows(batch.images, rows, len(rows) // len(batch))
         room = self._longest - log_probs.shape[1]
         shape = (len(batch), -1, self._longest)
         return {
@@ -120,6 +118,16 @@ class LtddRl(Generalists[LtddRlConfig]):
     def _longest(self) -> int:
         return self.config.grpo.max_new_tokens
 
+    def _forms(self, count: int, draws: random.Random) -> Iterator[Form]:
+        for _ in range(count):
+            shown = form(self.generalist, self.verdict, draws)
+            if len(shown.learned) > self._longest:
+                raise UsageError(
+                    f"the form takes {len(shown.learned)} tokens; --set grpo.max_new_tokens higher, "
+                    "or form_steps=0"
+                )
+            yield shown
+
     def _rollouts(self, batch: Batch) -> Iterator[Rollout]:
         config = self.config.grpo
         how = Generation(
@@ -142,12 +150,8 @@ class LtddRl(Generalists[LtddRlConfig]):
                 reference=None if reference is None else reference[group].cpu(),
             )
 
-    def _probabilities(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Log-probabilities and entropy of all completions' tokens, (B x G, T)."""
-        rows = [said for one in batch.rollouts for said in one.said]
-        return self._of_rows(batch.images, rows, len(rows) // len(batch))
-
     def _of_rows(self, images: Tensor, rows: Sequence[Sequence[int]], group: int) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and entropy (B x G, T) of the tokens of G completions of each image."""
         said, mask = side_by_side(rows, self.generalist.ends[0], images.device)
         repeated, tokens = self._repeated(images, group)
         inputs = self._prompts(repeated, self.own.questions.explain).then(said, mask)

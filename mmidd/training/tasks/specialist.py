@@ -99,4 +99,6 @@ def load_specialist(config: LtddConfig) -> Specialist | None:
         return None
     from mmidd.training.trained import load_run  # it builds tasks
 
+    if not Path(config.specialist).exists():
+        raise UsageError(f"the specialist {config.specialist} is gone; put it back, or train on another one")
     return Specialist(load_run(Path(config.specialist)).task, config.grid)
