@@ -30,8 +30,8 @@ def evaluate(
         bool,
         typer.Option(
             "--answers",
-            help="Let a run of `train kfd --stage llm` or `train ltdd` write about every frame. Without it the "
-            "run is judged by its first token alone: one pass of the language model instead of one per word.",
+            help="Let a run of `train kfd --stage llm` or `train ltdd` write about every frame. Without it "
+            "only its first token is read: one pass of the language model instead of one per word.",
         ),
     ] = False,
     as_json: opt.AsJson = False,
@@ -88,6 +88,12 @@ def detect(
         Path | None,
         typer.Option(help="Folder for a picture per file of where it is forged, on its most suspect frame."),
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            help="Have a run of `train ltdd` describe what it sees before it decides, on that frame."
+        ),
+    ] = False,
     as_json: opt.AsJson = False,
 ) -> None:
     """Say of images, videos or every file of a folder whether the face is real or fake.
@@ -99,11 +105,12 @@ def detect(
       mmidd detect clip.mp4 photo.jpg --run sd2-tiny
       mmidd detect ./inbox --run sd2-tiny --json
       mmidd detect clip.mp4 --run kfd-tiny --maps ./maps
+      mmidd detect photo.jpg --run ltdd-rl-tiny --explain
     """
     from mmidd.detection.predictor import Predictor
 
     run_dir = run_folder(workspace, run)
-    predictor, verdicts = Predictor.load(run_dir, best_device(), maps), []
+    predictor, verdicts = Predictor.load(run_dir, best_device(), maps, explain), []
     for verdict in chain.from_iterable(predictor.detect(path) for path in paths):
         verdicts.append(verdict)
         say(verdict.describe(), quiet=as_json)

@@ -14,8 +14,8 @@ from mmidd.detection.media import files_under, media_of
 from mmidd.detection.text import text_verdict
 from mmidd.detection.verdict import FrameCounts, FrameScore, Verdict
 from mmidd.engine.pool import Guard
-from mmidd.errors import DataError
-from mmidd.evaluation.look import BATCH, Scorer, Seen, look
+from mmidd.errors import DataError, UsageError
+from mmidd.evaluation.look import BATCH, Scorer, Seen, explainer, look, talker
 from mmidd.evaluation.results import FIXED_THRESHOLD, Threshold, load_threshold
 from mmidd.preprocess.crop import decode_image
 from mmidd.preprocess.extract import Extracted, extract
@@ -44,26 +44,39 @@ class Predictor:
         run: the trained detector.
         threshold: decision threshold; without one it is 0.5, and every verdict says so.
         maps: folder for pictures of where files are forged; none is drawn without it.
+        explain: have the run explain its verdict on the most suspect frame.
 
     Raises:
-        UsageError: `maps` is given and the run does not tell pixels apart.
+        UsageError: `maps` is given and the run does not tell pixels apart, or `explain` and it writes nothing.
     """
 
-    def __init__(self, run: SpecScorer, threshold: Threshold | None = None, maps: Path | None = None) -> None:
-        self.run = run
+    def __init__(
+        self,
+        run: SpecScorer,
+        threshold: Threshold | None = None,
+        maps: Path | None = None,
+        explain: bool = False,
+    ) -> None:
+        if explain and talker(run) is None and explainer(run) is None:
+            raise UsageError(
+                "this run explains nothing; leave --explain out, or pass one of `mmidd train ltdd`"
+            )
+        self.run, self._explain = run, explain
         self.threshold = threshold or UNFITTED
         self._maps = None if maps is None else MapFolder(maps, run, run.spec.size)
 
     @classmethod
-    def load(cls, run_dir: Path, device: str = "cpu", maps: Path | None = None) -> Predictor:
+    def load(
+        cls, run_dir: Path, device: str = "cpu", maps: Path | None = None, explain: bool = False
+    ) -> Predictor:
         """The detector of a run folder with the threshold that `mmidd eval` fitted for it.
 
         Raises:
-            UsageError: the folder is no finished run, or one that cannot draw `maps`.
+            UsageError: the folder is no finished run, or one that cannot draw `maps` or `explain`.
         """
         from mmidd.training.trained import load_run
 
-        return cls(load_run(run_dir, device), load_threshold(run_dir), maps)
+        return cls(load_run(run_dir, device), load_threshold(run_dir), maps, explain)
 
     def detect(self, path: Path) -> Iterator[Verdict]:
         """One verdict per file: of an image, of a video, or of every file below a folder, sorted.
@@ -114,7 +127,7 @@ class Predictor:
             counts=counts,
             frames=tuple(_frame(item, float(value)) for item, value in zip(faces, fake, strict=True)),
             detector=None if detector is None else float(detector),
-            text=text_verdict(self.run, crops[highest], faces[highest].frame_index or 0),
+            text=text_verdict(self.run, crops[highest], faces[highest].frame_index or 0, self._explain),
             map=self._map(path, crops[highest], seen[highest // BATCH].scores.maps, highest % BATCH),
             threshold=self.threshold.video,
             threshold_origin=self.threshold.describe(),

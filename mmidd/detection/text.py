@@ -10,16 +10,23 @@ from mmidd.evaluation.look import Scorer, look, talker
 from mmidd.schema import Label
 
 
-def text_verdict(run: Scorer, crop: NDArray[np.uint8], frame_index: int) -> TextVerdict | None:
-    """The answer about a crop (H, W, 3) beside P(yes) of the same question; None if the run is mute."""
-    if talker(run) is None:
+def text_verdict(
+    run: Scorer, crop: NDArray[np.uint8], frame_index: int, explain: bool = False
+) -> TextVerdict | None:
+    """What is written about a crop (H, W, 3), and P(fake) in words; None if the run is mute.
+
+    A run that can explain does so where `explain` asks for it; one that talks always does.
+    """
+    if talker(run) is None and not explain:
         return None
     seen = look(run, [crop], answers=True)
-    (answer,), yes = seen.answers or (), float(seen.scores.fake[0])
+    ((answer,),) = (seen.answers or (),)
+    fake = float(seen.scores.fake[0]) if answer.explained is None else answer.explained
     return TextVerdict(
         frame_index=frame_index,
-        yes=yes,
+        fake=fake,
+        voted=answer.voted,
         answer=answer.text,
         label=answer.label,
-        agrees=None if answer.label is None else (answer.label is Label.FAKE) == (yes >= 0.5),
+        agrees=None if answer.label is None else (answer.label is Label.FAKE) == (fake >= 0.5),
     )

@@ -38,14 +38,16 @@ class TextVerdict(_Frozen):
 
     Attributes:
         frame_index: of that frame.
-        yes: P(yes) against P(no), from logits.
+        fake: P(fake) in words, from logits: of yes against no, or of fake against real behind an explanation.
+        voted: its mean over several explanations, of a method that explains.
         answer: the text.
         label: what the text says, None where it says neither.
-        agrees: whether that is what `yes` says, fake from 0.5 on; None without a label.
+        agrees: whether that is what `fake` says, from 0.5 on; None without a label.
     """
 
     frame_index: int
-    yes: float
+    fake: float
+    voted: float | None = None
     answer: str
     label: Label | None
     agrees: bool | None
@@ -53,8 +55,11 @@ class TextVerdict(_Frozen):
     def describe(self) -> str:
         """One line for people."""
         said = "gives no label" if self.label is None else f"says {self.label}"
-        harmony = {None: "", True: ", as P(yes) does", False: ", against P(yes)"}[self.agrees]
-        return f"frame {self.frame_index}: P(yes) {self.yes:.3f}; the answer {said}{harmony}: {self.answer}"
+        harmony = {None: "", True: ", as that does", False: ", against that"}[self.agrees]
+        score = f"P(fake) in words {self.fake:.3f}"
+        if self.voted is not None:
+            score = f"P(fake) after explaining {self.fake:.3f}, mean of several explanations {self.voted:.3f}"
+        return f"frame {self.frame_index}: {score}; the answer {said}{harmony}: {self.answer}"
 
 
 class Verdict(_Frozen):

@@ -22,7 +22,8 @@ SPECIALIST = [
 ]
 ALIGNED = [
     *SMALL,
-    "mllm.shape={width: 32, layers: 1, heads: 2, vocabulary: 420, vision_width: 16, vision_layers: 1, patch_size: 8}",
+    "mllm.shape={width: 32, layers: 1, heads: 2, vocabulary: 420, vision_width: 16, vision_layers: 1, "
+    "patch_size: 8}",
     "mllm.image_size=32",
     "generation.max_new_tokens=6",
     "sampling={}",

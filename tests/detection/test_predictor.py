@@ -232,13 +232,45 @@ def test_a_run_that_talks_says_what_and_whether_it_agrees(media: Path, yes: floa
     verdict = _one(Predictor(TalkingRun(fakes=(yes,)), FITTED), media / "half.avi")
     assert verdict.detector == pytest.approx(0.25)
     assert verdict.text is not None
-    assert verdict.text.yes == pytest.approx(yes)
+    assert verdict.text.fake == pytest.approx(yes)
     assert verdict.text.answer.startswith("Yes")
     assert (verdict.text.label, verdict.text.agrees) == (Label.FAKE, agrees)
     said = verdict.describe()
     assert "detector's P(fake) 0.250" in said
-    assert ("against P(yes)" in said) is not agrees
+    assert ("against that" in said) is not agrees
     assert Verdict.model_validate_json(verdict.to_json()) == verdict
+
+
+class Explainer:
+    """Says the same of every frame, and votes otherwise."""
+
+    chains = 3
+
+    def prepare(self, crops: Sequence[NDArray[np.uint8]]) -> int:
+        return len(crops)
+
+    def explain(self, images: int, chains: int | None = None) -> list[list[SimpleNamespace]]:
+        chain = SimpleNamespace(thought="The left eye is blurred.", verdict=Label.FAKE, well_formed=True)
+        one = SimpleNamespace(text="<think>", chain=chain, fake=0.5 if chains else 0.75, complete=True)
+        return [[one] * (chains or 1)] * images
+
+
+@dataclass
+class ExplainingRun(FakeRun):
+    task: Explainer = field(default_factory=Explainer)
+
+
+def test_a_run_that_explains_does_so_when_asked(media: Path) -> None:
+    run = ExplainingRun(fakes=(0.6,))
+    assert _one(Predictor(run, FITTED), media / "face.png").text is None
+    verdict = _one(Predictor(run, FITTED, explain=True), media / "face.png")
+    assert verdict.text is not None
+    assert (verdict.text.fake, verdict.text.voted, verdict.text.agrees) == (0.75, 0.5, True)
+    assert verdict.score == pytest.approx(0.6), "the verdict itself is the direct one"
+    assert "after explaining 0.750, mean of several explanations 0.500" in verdict.describe()
+    assert "The left eye is blurred." in verdict.describe()
+    with pytest.raises(UsageError, match="leave --explain out"):
+        Predictor(FakeRun(), FITTED, explain=True)
 
 
 def test_the_answer_is_about_the_most_suspect_frame(media: Path) -> None:

@@ -353,7 +353,7 @@ def test_selection_follows_the_level_of_the_validation(tmp_path: Path) -> None:
         config = small_config("lnclip", f"validation.level={level}")
         run_dir = tmp_path / level
         start_run(run_dir, config, SPEC)
-        best = Best(run_dir, config, progress := Progress())
+        best = Best(run_dir, config, progress := Progress(), {})
         for progress.epoch, values in enumerate(metrics):
             best.offer(values, {"x": torch.ones(1)}, write=True)
         assert best.epoch == expected

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from mmidd.errors import MissingExtra, PolicyCollapsed, UsageError
 from mmidd.schema import Label
-from mmidd.training.config import TrainConfig
 from mmidd.training.config.grpo import Collapse, Grpo
+from mmidd.training.config.ltdd_rl import LtddRlConfig
 from mmidd.training.config.mllm import MllmShape
 from mmidd.training.config.rewards import Rewards
 from mmidd.training.models.mllm.tiny import tiny_model, tiny_processor
@@ -39,13 +39,9 @@ pytestmark = pytest.mark.filterwarnings(
 )  # peft's and TRL's
 
 
-class Config(TrainConfig):
-    backbone: None = None  # type: ignore[assignment]
-
-
-def config(**changes: Any) -> Config:
+def config(**changes: Any) -> LtddRlConfig:
     values = {"optim": {"lr": 0.01}, "batch": 4, "micro_batch": 8, "epochs": 1, "seed": 3}
-    return Config.model_validate({**values, **changes})
+    return LtddRlConfig.model_validate({**values, "rewards": REWARDS, "grpo": GRPO, **changes})
 
 
 def rows(count: int = 4) -> list[Row]:
@@ -136,11 +132,12 @@ def whole(model: Any) -> Any:
     return model
 
 
-def train(model: Any, run_dir: Path, grpo: Grpo = GRPO, **changes: Any) -> Curves:
+def train(model: Any, run_dir: Path, **changes: Any) -> Curves:
+    """With changes to the configuration, or to `grpo` within it."""
     run_dir.mkdir(exist_ok=True)
-    return train_with_trl(
-        model, tiny_processor(SHAPE), rows(), config(**changes), grpo, REWARDS, run_dir, STEPS
-    )
+    of_grpo = {name: changes.pop(name) for name in [*changes] if name in Grpo.model_fields}
+    settings = config(grpo=GRPO.model_copy(update=of_grpo), **changes)
+    return train_with_trl(model, tiny_processor(SHAPE), rows(), settings, run_dir, STEPS)
 
 
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
@@ -153,7 +150,7 @@ def test_trl_trains_with_our_rewards(trl: Any, model: Any, tmp_path: Path, adapt
     policy = adapt(model)
     trained = {name for name, p in policy.named_parameters() if p.requires_grad}
     before = {name: p.detach().clone() for name, p in policy.named_parameters()}
-    curves = train(policy, tmp_path / "run", GRPO.model_copy(update={"beta": beta}))
+    curves = train(policy, tmp_path / "run", beta=beta)
     moved = changed(before, dict(policy.named_parameters()))
     assert moved
     assert moved <= trained
@@ -175,7 +172,7 @@ def test_trl_trains_with_our_rewards(trl: Any, model: Any, tmp_path: Path, adapt
 def test_it_is_written_down_and_the_model_is_as_it_was(trl: Any, model: Any, tmp_path: Path) -> None:
     policy = wrapped(model)
     before, names = type(model).forward, {name for name, _ in policy.named_parameters()}
-    curves = train(policy, tmp_path / "run", GRPO.model_copy(update={"beta": 0.1}))
+    curves = train(policy, tmp_path / "run", beta=0.1)
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     assert [line["reward"] for line in lines] == curves["reward"]
@@ -194,23 +191,24 @@ def test_a_run_can_be_made_again(trl: Any, talker: Any, tmp_path: Path) -> None:
 def test_the_guard_watches(trl: Any, model: Any, tmp_path: Path) -> None:
     collapse = Collapse(window=2, min_words=30)
     with pytest.raises(PolicyCollapsed, match="under 30 words"):
-        train(model, tmp_path / "run", GRPO.model_copy(update={"collapse": collapse}))
+        train(model, tmp_path / "run", collapse=collapse)
 
 
 @pytest.mark.parametrize(
-    ("changes", "grpo", "said"),
+    ("changes", "said"),
     [
-        ({"optim": {"lr": 0.01, "ema": 0.9}}, GRPO, r"optim\.ema"),
-        ({"optim": {"lr": 0.01, "sam": 0.1}}, GRPO, r"optim\.sam"),
-        ({"micro_batch": 3}, GRPO, "divisor of 16"),
-        ({}, GRPO.model_copy(update={"beta": 0.1}), r"grpo\.beta to 0"),
+        ({"optim": {"lr": 0.01, "ema": 0.9}}, r"optim\.ema to null"),
+        ({"optim": {"lr": 0.01, "sam": 0.1}}, r"optim\.sam to null"),
+        ({"form_steps": 5}, "form_steps to 0"),
+        ({"micro_batch": 3}, "divisor of 16"),
+        ({"beta": 0.1}, r"grpo\.beta to 0"),
     ],
 )
 def test_what_trl_cannot_follow_is_refused(
-    trl: Any, model: Any, tmp_path: Path, changes: dict[str, Any], grpo: Grpo, said: str
+    trl: Any, model: Any, tmp_path: Path, changes: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        train(model, tmp_path / "run", grpo, **changes)
+        train(model, tmp_path / "run", **changes)
 
 
 def test_several_processes_are_refused(

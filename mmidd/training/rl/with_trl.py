@@ -18,8 +18,7 @@ from torch import nn
 
 from mmidd.errors import MissingExtra, UsageError
 from mmidd.schema import Label
-from mmidd.training.config import TrainConfig
-from mmidd.training.config.grpo import Grpo
+from mmidd.training.config.ltdd_rl import LtddRlConfig
 from mmidd.training.config.rewards import Rewards
 from mmidd.training.log import Log
 from mmidd.training.optimiser import build_optimiser
@@ -45,9 +44,7 @@ def train_with_trl(
     model: Any,
     processor: Any,
     rows: Iterable[Row],
-    config: TrainConfig,
-    grpo: Grpo,
-    rewards: Rewards,
+    config: LtddRlConfig,
     run_dir: Path,
     steps: int,
     use_vllm: bool = False,
@@ -61,9 +58,7 @@ def train_with_trl(
         processor: the model's.
         rows: of an epoch, which are taken in this order again and again.
         config: `batch` pictures make a step, `micro_batch` completions pass the model at once; optimiser,
-            schedule, precision, checkpointing and seed are also from here.
-        grpo: settings.
-        rewards: likewise.
+            schedule, precision, checkpointing, seed, `grpo` and `rewards` are also from here.
         run_dir: where `metrics.jsonl` and the TensorBoard events are written.
         steps: of the optimiser.
         use_vllm: whether vLLM writes the completions, in this process.
@@ -77,14 +72,14 @@ def train_with_trl(
         UsageError: settings that TRL's trainer cannot follow.
     """
     trl = _package()
-    _check(model, config, grpo, use_vllm)
+    _check(model, config, use_vllm)
     log = Log(run_dir)
     curves: Curves = {}
     try:
         trainer = trl.GRPOTrainer(
             model,
-            reward_funcs=_reward_functions(processor, rewards, Guard(grpo.collapse)),
-            args=trl.GRPOConfig(**_arguments(config, grpo, rewards, run_dir, steps, use_vllm)),
+            reward_funcs=_reward_functions(processor, config.rewards, Guard(config.grpo.collapse)),
+            args=trl.GRPOConfig(**_arguments(config, run_dir, steps, use_vllm)),
             train_dataset=_dataset(rows),
             processing_class=processor,
             optimizers=_optimisers(model, config, steps),
@@ -105,34 +100,35 @@ def _package() -> Any:
     return trl
 
 
-def _check(model: Any, config: TrainConfig, grpo: Grpo, use_vllm: bool) -> None:
+def _check(model: Any, config: LtddRlConfig, use_vllm: bool) -> None:
     from peft import PeftModel
 
     if use_vllm and find_spec("vllm") is None:
         raise MissingExtra("vLLM is not installed; run pip install 'mmidd[vllm]', or leave vLLM out")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("TRL's trainer runs in one process here; start it without torchrun")
-    optim = config.optim
+    optim, completions = config.optim, config.batch * config.grpo.group
     for name in ("ema", "sam", "cycle_epochs"):
         if getattr(optim, name) is not None:
-            raise UsageError(f"TRL's trainer knows no optim.{name}; set it to null")
-    if config.batch * grpo.group % config.micro_batch:
+            raise UsageError(f"TRL's trainer knows no optim.{name}; set optim.{name} to null")
+    if config.form_steps:
+        raise UsageError("TRL's trainer only learns from rewards; set form_steps to 0")
+    if completions % config.micro_batch:
         raise UsageError(
-            f"{config.batch} pictures of {grpo.group} completions are no multiple of micro_batch "
-            f"{config.micro_batch}; set micro_batch to a divisor of {config.batch * grpo.group}"
+            f"micro_batch {config.micro_batch} does not divide the step's {completions} completions; "
+            f"set it to a divisor of {completions}"
         )
     if isinstance(model, PeftModel):
         return
-    if grpo.beta:
+    if config.grpo.beta:
         raise UsageError("TRL keeps a reference of a PeftModel alone; set grpo.beta to 0")
     if use_vllm and any(".lora_" in name for name, _ in model.named_parameters()):
         raise UsageError("TRL hands LoRA of a PeftModel alone to vLLM; leave vLLM out")
 
 
-def _arguments(
-    config: TrainConfig, grpo: Grpo, rewards: Rewards, run_dir: Path, steps: int, use_vllm: bool
-) -> dict[str, Any]:
+def _arguments(config: LtddRlConfig, run_dir: Path, steps: int, use_vllm: bool) -> dict[str, Any]:
     """Settings under TRL's names; its completions are written once for every step."""
+    grpo, weights = config.grpo, config.rewards.weights
     return {
         "output_dir": str(run_dir),
         "max_steps": steps,
@@ -151,7 +147,7 @@ def _arguments(
         "epsilon": grpo.epsilon,
         "epsilon_high": grpo.epsilon_high,
         "beta": grpo.beta,
-        "reward_weights": [*(getattr(rewards.weights, name) for name in TERMS), 0.0],
+        "reward_weights": [*(getattr(weights, name) for name in TERMS), 0.0],
         "use_vllm": use_vllm,
         "vllm_mode": "colocate",
         "disable_dropout": True,
@@ -196,7 +192,7 @@ def _dataset(rows: Iterable[Row]) -> Any:
     return IterableDataset.from_generator(generate)
 
 
-def _optimisers(model: nn.Module, config: TrainConfig, steps: int) -> tuple[Any, Any]:
+def _optimisers(model: nn.Module, config: LtddRlConfig, steps: int) -> tuple[Any, Any]:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optim = config.optim
     optimiser = build_optimiser([Group(optim.lr, trained)], optim)
