@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -55,6 +55,11 @@ def train(
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override, as in optim.lr=1e-4.")] = None,
     data: opt.Data = None,
     name: Annotated[str | None, typer.Option(help="Name of the run [METHOD-PRESET].")] = None,
+    trainer: Annotated[
+        Literal["own", "trl"],
+        typer.Option(help="Of stage rl: TRL's GRPOTrainer, for a policy without a specialist (extra rl)."),
+    ] = "own",
+    vllm: Annotated[bool, typer.Option("--vllm", help="With --trainer trl: vLLM writes.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run where it stopped.")] = False,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -78,6 +83,10 @@ def train(
         raise UsageError(
             "a resumed run keeps its configuration; leave --set and --from out, or give another --name"
         )
+    if (trainer == "trl" and (method != "ltdd-rl" or resume)) or (vllm and trainer != "trl"):
+        raise UsageError(
+            "--trainer trl begins a run of `train ltdd --stage rl`, and --vllm goes with it; leave them out"
+        )
     if resume:
         run_dir, config = resumed_run(home.runs_dir, method, preset, name)
     else:
@@ -85,7 +94,11 @@ def train(
         run_dir, config = new_run(
             home.runs_dir, method, preset, name, [*(set_ or []), *building_on(method, from_)]
         )
-    result = run_training(config, data or home.shards_dir, run_dir, resume, quiet)
+    shards = data or home.shards_dir
+    if trainer == "trl":
+        result = run_trl(config, shards, run_dir, vllm)
+    else:
+        result = run_training(config, shards, run_dir, resume, quiet)
     if as_json and is_first():
         emit({"preset": preset, **vars(result)})
     say(summary(result), quiet=quiet)
@@ -127,6 +140,16 @@ def run_training(
             f"the GPU's memory is full; start a new run with {smaller} below {config.micro_batch}, "
             "or with --set gradient_checkpointing=true"
         ) from None
+
+
+def run_trl(config: TrainConfig, shards: Path | str, run_dir: Path, vllm: bool) -> TrainResult:
+    """Train by TRL's trainer; see `training.rl.by_trl`."""
+    from mmidd.training.config import LtddRlConfig
+    from mmidd.training.parallel import open_fabric
+    from mmidd.training.rl.by_trl import train_by_trl
+
+    assert isinstance(config, LtddRlConfig)
+    return train_by_trl(config, shards, run_dir, open_fabric(config), vllm)
 
 
 def use_all(gpus: int, arguments: Sequence[str]) -> str:

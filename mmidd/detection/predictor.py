@@ -47,7 +47,7 @@ class Predictor:
         explain: have the run explain its verdict on the most suspect frame.
 
     Raises:
-        UsageError: `maps` is given and the run does not tell pixels apart, or `explain` and it writes nothing.
+        UsageError: `maps` is given and the run tells no pixels apart, or `explain` and it writes nothing.
     """
 
     def __init__(

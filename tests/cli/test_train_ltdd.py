@@ -111,6 +111,31 @@ def test_without_a_specialist_it_says_what_to_do_and_none_is_a_choice(home: Path
     assert done.code == 0, done.err
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # TRL's, about itself
+def test_trl_trains_a_policy_without_a_specialist_and_only_that(home: Path, tmp_path: Path) -> None:
+    pytest.importorskip("trl", reason="extra rl is not installed")
+    root, shards = tmp_path / "ws", home.parent / "shards"
+    alone = [*ALIGNED, "specialist=null", "max_steps=1"]
+    assert here("ltdd", *settings(alone), "--data", shards, "-w", root).code == 0
+    own = [*REWARDED, "form_steps=0", "micro_batch=8", "max_steps=1"]
+    stage = ["ltdd", "--stage", "rl", "--trainer", "trl", *settings(own)]
+    done = here(*stage, "--data", shards, "-w", root)
+    assert done.code == 0, done.err
+    policy, first = (load_run(root / f"runs/{name}").task for name in ("ltdd-rl-tiny", "ltdd-tiny"))
+    assert policy.references() == first.references()
+    assert '"reward"' in (root / "runs/ltdd-rl-tiny/metrics.jsonl").read_text()
+    refused = here(*stage, "--from", "ltdd-tiny", "--name", "x", *places(home))
+    assert refused.code == 2
+    assert "would lose the specialist's tokens" in refused.err[0]
+
+
+@pytest.mark.parametrize("arguments", [["sd2", "--trainer", "trl"], ["ltdd", "--stage", "rl", "--vllm"]])
+def test_trl_is_for_the_second_stage(arguments: list[str], home: Path) -> None:
+    done = here(*arguments, *places(home))
+    assert done.code == 2
+    assert "--trainer trl begins a run of" in done.err[0]
+
+
 def test_help_names_the_stage_and_what_it_builds_on() -> None:
     said = mmidd("train", "--help").stdout
     assert "--from" in said

@@ -59,8 +59,8 @@ def test_the_score_is_what_the_model_itself_says_of_the_two_words() -> None:
             text=[text],
             images=[image.permute(2, 0, 1)],
             return_tensors="pt",
-            size={"shortest_edge": SIDE**2, "longest_edge": SIDE**2},
         )
+        assert made["image_grid_thw"].tolist() == [[1, SIDE // 8, SIDE // 8]]
         with torch.no_grad():
             chances = generalist.model(**made).logits[0, -1].double().softmax(0)
         real, fake = (float(chances[generalist.tokenizer.encode(word)[0]]) for word in ("Real", "Fake"))

@@ -34,9 +34,7 @@ REWARDS = Rewards(min_words=3, max_words=6)
 GRPO = Grpo(group=4, max_new_tokens=32, temperature=1.3)
 STEPS = 2
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:`is_gradient_checkpointing`:FutureWarning"
-)  # peft's and TRL's
+pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")  # in peft and TRL
 
 
 def config(**changes: Any) -> LtddRlConfig:

@@ -45,6 +45,7 @@ class Generalist(nn.Module):
         super().__init__()
         self.model, self.processor, self.tokenizer = model, processor, processor.tokenizer
         self.image_size = image_size
+        _pin(processor.image_processor, image_size)
         self.width = int(model.get_input_embeddings().weight.shape[1])
         self.context = int(model.config.get_text_config().max_position_embeddings)
         self.place = _token(self.tokenizer, place)
@@ -56,14 +57,12 @@ class Generalist(nn.Module):
 
     def prompts(self, images: Sequence[Tensor], texts: Sequence[str]) -> Inputs:
         """A turn of the user's for each image, uint8 (3, H, W), and text, up to where the model answers."""
-        pixels = {"shortest_edge": self.image_size**2, "longest_edge": self.image_size**2}
         made = self.processor(
             text=[self._turn(text) for text in texts],
             images=list(images),
             padding=True,
             padding_side="left",
             return_tensors="pt",
-            size=pixels,
         )
         device = images[0].device
         if (length := made["input_ids"].shape[1]) >= self.context:
@@ -209,6 +208,12 @@ def _adapt(tower: nn.Module, lora: MllmLora | None, name: str, seed: int) -> Non
 def _arguments(inputs: Inputs) -> dict[str, Tensor]:
     tokens = {"input_ids": inputs.ids, "attention_mask": inputs.mask, "mm_token_type_ids": inputs.kinds}
     return {**tokens, **inputs.vision}
+
+
+def _pin(image_processor: Any, side: int) -> None:
+    """Have images take as many pixels as a square of that side, where their number is free."""
+    if {"shortest_edge", "longest_edge"} <= {*dict(image_processor.size)}:
+        image_processor.size = {"shortest_edge": side**2, "longest_edge": side**2}
 
 
 def _token(tokenizer: Any, text: str) -> int:
