@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
 import platform
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -21,6 +19,7 @@ from PIL import Image
 
 from mmidd import __version__
 from mmidd.evaluation import plots
+from mmidd.evaluation.curves import sheets
 from mmidd.evaluation.details import details
 from mmidd.evaluation.exhibits import Exhibit
 from mmidd.evaluation.metrics import METRICS
@@ -46,7 +45,6 @@ _PACKAGES = (
     "dlib-bin",
     "opencv-python-headless",
 )
-_NOT_CURVES = {"event", "step", "epoch", "lr", "samples_per_s", "data_wait", "memory", "skipped"}
 
 Figures = list[tuple[str, Markup]]
 
@@ -106,7 +104,10 @@ def write_report(
             unit="videos",
             details=details(evaluation),
             exhibits=exhibits,
-            curves=_training(run_dir / "metrics.jsonl"),
+            curves=[
+                (one.caption, Markup(plots.lines(one.name, one.series, one.axis)))
+                for one in sheets(run_dir / "metrics.jsonl")
+            ],
             types=[kind.value for kind in ForgeryType],
             mixture=[] if entries is None else mixture(entries),
             config=config.read_text(encoding="utf-8") if config.exists() else "",
@@ -225,27 +226,6 @@ def _thumbnail(image: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> str:
     out = BytesIO()
     picture.save(out, "JPEG", quality=85)
     return base64.b64encode(out.getvalue()).decode()
-
-
-def _training(log: Path) -> Figures:
-    """Losses and validation curves of `metrics.jsonl`, one object with `event` and `step` a line."""
-    series: dict[str, dict[str, tuple[list[float], list[float]]]] = defaultdict(dict)
-    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else []:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # a run killed while writing leaves a cut last line
-        for name, value in entry.items():
-            if name not in _NOT_CURVES and isinstance(value, int | float) and "step" in entry:
-                steps, values = series[entry.get("event", "train")].setdefault(name, ([], []))
-                steps.append(entry["step"])
-                values.append(value)
-    captions = {"train": ("Training losses.", "loss"), "val": ("Validation during training.", "AUC")}
-    return [
-        (captions[event][0], Markup(plots.lines(event, series[event], captions[event][1])))
-        for event in captions
-        if event in series
-    ]
 
 
 def _versions() -> str:

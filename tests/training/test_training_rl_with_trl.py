@@ -197,6 +197,7 @@ def test_the_guard_watches(trl: Any, model: Any, tmp_path: Path) -> None:
     [
         ({"optim": {"lr": 0.01, "ema": 0.9}}, r"optim\.ema to null"),
         ({"optim": {"lr": 0.01, "sam": 0.1}}, r"optim\.sam to null"),
+        ({"compile": True}, "compile to false"),
         ({"form_steps": 5}, "form_steps to 0"),
         ({"micro_batch": 3}, "divisor of 16"),
         ({"beta": 0.1}, r"grpo\.beta to 0"),

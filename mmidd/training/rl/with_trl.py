@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypedDict
@@ -51,6 +51,7 @@ def train_with_trl(
 ) -> Curves:
     """Train what requires a gradient of a model, in place, in one process; its dropout stays off.
 
+    Nothing is validated and no state is kept on the way.
     TRL tells Hugging Face's servers that it is used unless HF_HUB_DISABLE_TELEMETRY=1.
 
     Args:
@@ -73,9 +74,8 @@ def train_with_trl(
     """
     trl = _package()
     _check(model, config, use_vllm)
-    log = Log(run_dir)
     curves: Curves = {}
-    try:
+    with closing(Log(run_dir, project=config.wandb)) as log, _unpatched(model):
         trainer = trl.GRPOTrainer(
             model,
             reward_funcs=_reward_functions(processor, config.rewards, Guard(config.grpo.collapse)),
@@ -85,10 +85,7 @@ def train_with_trl(
             optimizers=_optimisers(model, config, steps),
             callbacks=[_logging(log, curves)],
         )
-        with _unpatched(model):
-            trainer.train()
-    finally:
-        log.close()
+        trainer.train()
     return curves
 
 
@@ -111,6 +108,8 @@ def _check(model: Any, config: LtddRlConfig, use_vllm: bool) -> None:
     for name in ("ema", "sam", "cycle_epochs"):
         if getattr(optim, name) is not None:
             raise UsageError(f"TRL's trainer knows no optim.{name}; set optim.{name} to null")
+    if config.compile:
+        raise UsageError("TRL's trainer does not compile here; set compile to false")
     if config.form_steps:
         raise UsageError("TRL's trainer only learns from rewards; set form_steps to 0")
     if completions % config.micro_batch:
@@ -219,12 +218,14 @@ def _logging(log: Log, curves: Curves) -> Any:
 
 @contextmanager
 def _unpatched(model: Any) -> Iterator[None]:
-    """Afterwards the model is as it was, but for what it learned."""
+    """Afterwards the model has its own forward again, and no reference beside it."""
+    from peft import PeftModel
+
     try:
         yield
     finally:
-        base = model.get_base_model() if hasattr(model, "peft_config") else model
-        for module in (model, base):
-            vars(module).pop("forward", None)
-        with suppress(AttributeError, ValueError):
-            model.delete_adapter("ref")
+        vars(model).pop("forward", None)
+        if isinstance(model, PeftModel):
+            vars(model.get_base_model()).pop("forward", None)
+            if "ref" in model.peft_config:
+                model.delete_adapter("ref")
