@@ -41,9 +41,27 @@ def test_the_form_is_learned_and_its_verdict_is_not(first: Ltdd) -> None:
     assert losses[0] > 4
     assert losses[-1] < 2
     shown = form(policy.generalist, policy.verdict, Random(0))
-    places = [place for place, learns in enumerate(shown.learned) if not learns]
-    assert [shown.said[0][place] in policy.verdict.words for place in places] == [True]
+    assert shown.said[0][shown.verdict] in policy.verdict.words
     assert read_chain(policy.generalist.decode(shown.said[0])).well_formed
+
+
+def test_the_form_is_as_likely_with_either_verdict(first: Ltdd) -> None:
+    policy = policy_of(first, rl_config(form_steps=1, grpo={"group": 2, "max_new_tokens": 60})).eval()
+    batch = policy.act(pictures(2), 0, seed=0)
+    real, fake = policy.verdict.words
+    other = [
+        replace(one, said=(tuple({real: fake, fake: real}.get(token, token) for token in one.said[0]),))
+        for one in batch.rollouts
+    ]
+    with torch.no_grad():
+        place = batch.rollouts[0].verdict
+        found = policy(batch)["log_probs"][0, 0, : place + 1]
+        swapped = policy(replace(batch, rollouts=tuple(other)))["log_probs"][0, 0, : place + 1]
+        torch.testing.assert_close(found, swapped)
+        prompts = policy._prompts(batch.images[:1], policy.own.questions.explain)
+        inputs = prompts.then_all(batch.rollouts[0].said[0][:place])
+        chances = policy.generalist(inputs, policy._tokens(batch.images[:1]), 1)[0, 0].softmax(0)
+    assert float(found[-1].exp()) == pytest.approx(float(chances[real] + chances[fake]), abs=1e-5)
 
 
 def test_log_probabilities_are_those_of_each_completion_alone(first: Ltdd) -> None:

@@ -24,7 +24,7 @@ class LtddRlConfig(TrainConfig):
         grpo: how is learned from rewards.
         rewards: what a chain is rewarded for.
         form_steps: so many steps at the beginning teach the form alone, by sentences that say nothing of the
-            picture and whose verdict is not learned from; for a model that never writes the form by itself.
+            picture, and to give either verdict behind them; for a model that never does so by itself.
         batch: images per step, each of which is explained `grpo.group` times.
     """
 

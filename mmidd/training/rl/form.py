@@ -18,9 +18,8 @@ _SENTENCES = (
 
 
 def form(generalist: Generalist, verdict: VerdictTokens, draws: random.Random) -> Form:
-    """A thought of one sentence, then the place of a verdict; the word that stands there is not learned."""
+    """A thought of one sentence, then a verdict by chance."""
     sentence = draws.choice(_SENTENCES).format(*draws.sample(_PARTS, 3))
     thought = generalist.encode(sentence.join(THINK))
     said = (*thought, *verdict.opening, draws.choice(verdict.words), *verdict.closing)
-    place = len(thought) + len(verdict.opening)
-    return Form((said,), tuple(number != place for number in range(len(said))))
+    return Form((said,), len(thought) + len(verdict.opening))

@@ -34,10 +34,10 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Form:
-    """A completion that shows the form alone; `learned` says of each token whether it teaches."""
+    """A completion that shows the form alone; at the place of its `verdict` either word is as good."""
 
     said: tuple[tuple[int, ...], ...]
-    learned: tuple[bool, ...]
+    verdict: int
 
 
 def agreement(rollouts: Sequence[Rollout]) -> float:

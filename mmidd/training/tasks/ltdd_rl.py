@@ -77,7 +77,12 @@ class LtddRl(Generalists[LtddRlConfig]):
     def forward(self, batch: Batch) -> Features:
         """Of the completions' tokens `log_probs` and `entropy`, (B, G, longest possible), 0 behind them."""
         rows = [said for one in batch.rollouts for said in one.said]
-        log_probs, spread = self._of_rows(batch.images, rows, len(rows) // len(batch))
+        logits, said, mask = self._read(batch.images, rows)
+        log_probs = grpo.token_log_probs(logits, said, self.config.grpo.temperature) * mask
+        if isinstance(batch.rollouts[0], Form):
+            log_probs = self._either_word(log_probs, logits, batch.rollouts)
+        with torch.no_grad():
+            spread = grpo.entropy(logits, self.config.grpo.temperature) * mask
         room = self._longest - log_probs.shape[1]
         shape = (len(batch), -1, self._longest)
         return {
@@ -121,9 +126,9 @@ class LtddRl(Generalists[LtddRlConfig]):
     def _forms(self, count: int, draws: random.Random) -> Iterator[Form]:
         for _ in range(count):
             shown = form(self.generalist, self.verdict, draws)
-            if len(shown.learned) > self._longest:
+            if len(shown.said[0]) > self._longest:
                 raise UsageError(
-                    f"the form takes {len(shown.learned)} tokens; --set grpo.max_new_tokens higher, "
+                    f"the form takes {len(shown.said[0])} tokens; --set grpo.max_new_tokens higher, "
                     "or form_steps=0"
                 )
             yield shown
@@ -150,16 +155,18 @@ class LtddRl(Generalists[LtddRlConfig]):
                 reference=None if reference is None else reference[group].cpu(),
             )
 
-    def _of_rows(self, images: Tensor, rows: Sequence[Sequence[int]], group: int) -> tuple[Tensor, Tensor]:
-        """Log-probabilities and entropy (B x G, T) of the tokens of G completions of each image."""
+    def _read(self, images: Tensor, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (B x G, T, V) that predict the tokens (B x G, T) of G completions of each image; their mask."""
         said, mask = side_by_side(rows, self.generalist.ends[0], images.device)
-        repeated, tokens = self._repeated(images, group)
+        repeated, tokens = self._repeated(images, len(rows) // len(images))
         inputs = self._prompts(repeated, self.own.questions.explain).then(said, mask)
-        logits = self.generalist(inputs, tokens, said.shape[1] + 1)[:, :-1]
-        temperature = self.config.grpo.temperature
-        with torch.no_grad():
-            spread = grpo.entropy(logits, temperature) * mask
-        return grpo.token_log_probs(logits, said, temperature) * mask, spread
+        return self.generalist(inputs, tokens, said.shape[1] + 1)[:, :-1], said, mask
+
+    def _either_word(self, log_probs: Tensor, logits: Tensor, forms: Sequence[Form]) -> Tensor:
+        """With the probability of any verdict in place of that of the one which stands there."""
+        place = torch.tensor([[one.verdict] for one in forms], device=logits.device)
+        words = self.verdict.two_way(logits.log_softmax(dim=-1)).logsumexp(dim=-1)
+        return log_probs.scatter(1, place, words.gather(1, place))
 
     def _repeated(self, images: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Images and the specialist's tokens, each so many times."""
@@ -169,7 +176,8 @@ class LtddRl(Generalists[LtddRlConfig]):
     def _by_reference(self, batch: Batch, said: Sequence[Sequence[int]]) -> Tensor:
         """Log-probabilities by the policy that the run began with, (B x G, longest possible)."""
         with self._as_it_began():
-            log_probs, _ = self._of_rows(batch.images, said, len(said) // len(batch))
+            logits, tokens, mask = self._read(batch.images, said)
+            log_probs = grpo.token_log_probs(logits, tokens, self.config.grpo.temperature) * mask
         return F.pad(log_probs, (0, self._longest - log_probs.shape[1]))
 
     @contextmanager
@@ -185,10 +193,7 @@ class LtddRl(Generalists[LtddRlConfig]):
             put(self.learned(), now)
 
     def _form_loss(self, log_probs: Tensor, forms: Sequence[Form]) -> LossTerms:
-        learned = torch.zeros(len(forms), self._longest, device=log_probs.device)
-        for row, one in zip(learned, forms, strict=True):
-            row[: len(one.learned)] = torch.tensor(one.learned, dtype=torch.float32)
-        loss = -(log_probs[:, 0] * learned).sum() / learned.sum()
+        loss = -log_probs.sum() / sum(len(one.said[0]) for one in forms)
         return LossTerms(loss, {"form": loss})
 
     def _watch(self, batch: Batch) -> None:
