@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mmidd.errors import UsageError
+from mmidd.errors import SpecMismatch, UsageError
+from mmidd.spec import PreprocessSpec
 from mmidd.training.config import LtddConfig, LtddRlConfig, load_config
 from mmidd.training.trained import load_run
 from tests.cli.command import mmidd
@@ -66,6 +67,13 @@ def test_a_changed_specialist_is_refused(home: Path, tmp_path: Path) -> None:
             load_run(home / "runs" / name)
     shutil.copy(before, specialist)
     assert load_run(home / "runs/ltdd-tiny").method == "ltdd"
+
+
+@pytest.mark.parametrize("name", ["ltdd-tiny", "ltdd-rl-tiny"])
+def test_a_specialist_or_policy_of_other_crops_is_refused(home: Path, name: str) -> None:
+    task = load_run(home / "runs" / name).task
+    with pytest.raises(SpecMismatch, match=r"other crops than these shards hold \(margin 1.3 against 1.5\)"):
+        task.start(PreprocessSpec(margin=1.5))
 
 
 def test_a_moved_workspace_still_knows_its_specialist(home: Path, tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ def test_a_thought_and_a_verdict_are_well_formed_whatever_white_space_is_between
         (f"<think>a face</think>{FAKE}\u200b", Label.FAKE),
         (f"{FAKE}<think>a face</think>", Label.FAKE),
         (f"<think>a <think>face</think></think>{FAKE}", Label.FAKE),
+        (f"<think>a <think>face</think>{FAKE}", Label.FAKE),
+        (f"<think>a face</think></think>{FAKE}", Label.FAKE),
         (f"<think>a</think><think>face</think>{FAKE}", Label.FAKE),
         (f"<THINK>a face</THINK>{FAKE}", Label.FAKE),
         (f"<think >a face</think >{FAKE}", Label.FAKE),

@@ -98,25 +98,27 @@ def _package() -> Any:
 
 
 def _check(model: Any, config: LtddRlConfig, use_vllm: bool) -> None:
-    from peft import PeftModel
-
     if use_vllm and find_spec("vllm") is None:
         raise MissingExtra("vLLM is not installed; run pip install 'mmidd[vllm]', or leave vLLM out")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("TRL's trainer runs in one process here; start it without torchrun")
     optim, completions = config.optim, config.batch * config.grpo.group
-    for name in ("ema", "sam", "cycle_epochs"):
-        if getattr(optim, name) is not None:
-            raise UsageError(f"TRL's trainer knows no optim.{name}; set optim.{name} to null")
-    if config.compile:
-        raise UsageError("TRL's trainer does not compile here; set compile to false")
-    if config.form_steps:
-        raise UsageError("TRL's trainer only learns from rewards; set form_steps to 0")
+    unknown = {f"optim.{name}": getattr(optim, name) for name in ("ema", "sam", "cycle_epochs")}
+    unknown |= {"compile": config.compile, "form_steps": config.form_steps}
+    for name, value in unknown.items():
+        if value:
+            raise UsageError(f"TRL's trainer knows no {name}; leave it at its default")
     if completions % config.micro_batch:
         raise UsageError(
             f"micro_batch {config.micro_batch} does not divide the step's {completions} completions; "
             f"set it to a divisor of {completions}"
         )
+    _check_adapters(model, config, use_vllm)
+
+
+def _check_adapters(model: Any, config: LtddRlConfig, use_vllm: bool) -> None:
+    from peft import PeftModel
+
     if isinstance(model, PeftModel):
         return
     if config.grpo.beta:

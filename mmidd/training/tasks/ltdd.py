@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmidd.spec import PreprocessSpec
 from mmidd.training.config.ltdd import LtddConfig
 from mmidd.training.data import Batch
 from mmidd.training.models.digest import digest
@@ -156,6 +158,18 @@ class Ltdd(Generalists[LtddConfig]):
 
     def __init__(self, config: LtddConfig) -> None:
         super().__init__(config, config)
+
+    def start(self, spec: PreprocessSpec) -> None:
+        """Check that the specialist knows such crops.
+
+        Raises:
+            SpecMismatch: it was trained on others.
+        """
+        from mmidd.training.trained import about_run  # it builds tasks
+
+        if self.own.specialist:
+            run = Path(self.own.specialist)
+            about_run(run).spec.check_shards(spec, run)
 
     def forward(self, batch: Batch) -> Features:
         """Logits of real and fake `verdict` (B, 2), cross-entropy a token of what follows `closing` (B,)."""
