@@ -156,7 +156,7 @@ class LtddRl(Generalists[LtddRlConfig]):
             )
 
     def _read(self, images: Tensor, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (B x G, T, V) that predict the tokens (B x G, T) of G completions of each image; their mask."""
+        """Logits (B x G, T, V) of the tokens (B x G, T) of G completions of each image, these, their mask."""
         said, mask = side_by_side(rows, self.generalist.ends[0], images.device)
         repeated, tokens = self._repeated(images, len(rows) // len(images))
         inputs = self._prompts(repeated, self.own.questions.explain).then(said, mask)
