@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from mmidd.errors import PolicyCollapsed, UsageError
 from mmidd.schema import Label
@@ -16,7 +16,6 @@ from mmidd.training.accumulate import accumulate
 from mmidd.training.config import LtddRlConfig
 from mmidd.training.rl import rewards
 from mmidd.training.rl.chain import Chain, read_chain
-from mmidd.training.rl.form import form
 from mmidd.training.rl.rollout import Form, Rollout, agreement, mask_of
 from mmidd.training.tasks.ltdd import Ltdd
 from mmidd.training.tasks.ltdd_rl import LtddRl
@@ -35,33 +34,24 @@ def rolled(policy: LtddRl, count: int = 4, seed: int = 5) -> list[Rollout]:
     return list(policy.act(pictures(count), 10_000, seed).rollouts)
 
 
-def test_the_form_is_learned_and_its_verdict_is_not(first: Ltdd) -> None:
+def test_the_form_is_learned(first: Ltdd) -> None:
     policy = policy_of(first, rl_config(form_steps=1000, grpo={"group": 2, "max_new_tokens": 60}))
     losses = [float(terms.total.detach()) for terms in learn(policy, pictures(8), 80, lr=5e-3)]
     assert losses[0] > 4
     assert losses[-1] < 2
-    shown = form(policy.generalist, policy.verdict, Random(0))
-    assert shown.said[0][shown.verdict] in policy.verdict.words
-    assert read_chain(policy.generalist.decode(shown.said[0])).well_formed
 
 
-def test_the_form_is_as_likely_with_either_verdict(first: Ltdd) -> None:
-    policy = policy_of(first, rl_config(form_steps=1, grpo={"group": 2, "max_new_tokens": 60})).eval()
-    batch = policy.act(pictures(2), 0, seed=0)
-    real, fake = policy.verdict.words
-    other = [
-        replace(one, said=(tuple({real: fake, fake: real}.get(token, token) for token in one.said[0]),))
-        for one in batch.rollouts
-    ]
-    with torch.no_grad():
-        place = batch.rollouts[0].verdict
-        found = policy(batch)["log_probs"][0, 0, : place + 1]
-        swapped = policy(replace(batch, rollouts=tuple(other)))["log_probs"][0, 0, : place + 1]
-        torch.testing.assert_close(found, swapped)
-        prompts = policy._prompts(batch.images[:1], policy.own.questions.explain)
-        inputs = prompts.then_all(batch.rollouts[0].said[0][:place])
-        chances = policy.generalist(inputs, policy._tokens(batch.images[:1]), 1)[0, 0].softmax(0)
-    assert float(found[-1].exp()) == pytest.approx(float(chances[real] + chances[fake]), abs=1e-5)
+def test_a_form_ends_with_the_own_direct_verdict(first: Ltdd) -> None:
+    policy = policy_of(first, rl_config(form_steps=1, batch=64, grpo={"group": 2, "max_new_tokens": 60}))
+    batch = pictures(64)
+    forms = policy.act(batch, 0, seed=0).rollouts
+    chains = [read_chain(policy.generalist.decode(one.said[0])) for one in forms]
+    assert all(chain.well_formed for chain in chains)
+    said, meant = [chain.verdict is Label.FAKE for chain in chains], policy.score(batch.images).fake
+    assert sum(said) == pytest.approx(meant.sum(), abs=4 * float((meant * (1 - meant)).sum()) ** 0.5 + 1e-3)
+    sure = abs(meant - 0.5) > 0.49
+    assert sure.sum() > 8
+    assert [one for one, keep in zip(said, sure, strict=True) if keep] == (meant[sure] > 0.5).tolist()
 
 
 def test_log_probabilities_are_those_of_each_completion_alone(first: Ltdd) -> None:
@@ -188,6 +178,11 @@ def test_a_second_stage_needs_a_first() -> None:
     settings = rl_config().model_dump() | {"first_stage": None}
     with pytest.raises(UsageError, match="--stage rl"):
         LtddRl(LtddRlConfig.model_validate(settings))
+
+
+def test_the_form_and_the_divergence_from_before_it_exclude_each_other() -> None:
+    with pytest.raises(ValidationError, match="set grpo.beta or form_steps to 0"):
+        rl_config(form_steps=1, grpo={"beta": 0.1})
 
 
 def test_form_comes_first(first: Ltdd) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mmidd.training.config.base import TrainConfig
 from mmidd.training.config.grpo import Grpo
@@ -24,7 +24,7 @@ class LtddRlConfig(TrainConfig):
         grpo: how is learned from rewards.
         rewards: what a chain is rewarded for.
         form_steps: so many steps at the beginning teach the form alone, by sentences that say nothing of the
-            picture, and to give either verdict behind them; for a model that never does so by itself.
+            picture and the policy's own direct verdict behind them; for a model that never does so by itself.
         batch: images per step, each of which is explained `grpo.group` times.
     """
 
@@ -46,6 +46,14 @@ class LtddRlConfig(TrainConfig):
     def loads(self) -> list[tuple[str, str]]:
         """What the first stage loads."""
         return self.first_stage.loads() if self.first_stage else []
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if self.form_steps and self.grpo.beta:
+            raise ValueError(
+                "the policy that the run began with lacks the form; set grpo.beta or form_steps to 0"
+            )
+        return self
 
     def beside(self, runs: Path) -> Self:
         """See `TrainConfig.beside`."""

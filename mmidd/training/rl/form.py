@@ -17,9 +17,9 @@ _SENTENCES = (
 )
 
 
-def form(generalist: Generalist, verdict: VerdictTokens, draws: random.Random) -> Form:
-    """A thought of one sentence, then a verdict by chance."""
+def form(generalist: Generalist, verdict: VerdictTokens, fake: float, draws: random.Random) -> Form:
+    """A thought of one sentence that says nothing, then fake with a probability, or real."""
     sentence = draws.choice(_SENTENCES).format(*draws.sample(_PARTS, 3))
     thought = generalist.encode(sentence.join(THINK))
-    said = (*thought, *verdict.opening, draws.choice(verdict.words), *verdict.closing)
-    return Form((said,), len(thought) + len(verdict.opening))
+    word = verdict.words[draws.random() < fake]
+    return Form(((*thought, *verdict.opening, word, *verdict.closing),))

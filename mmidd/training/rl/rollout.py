@@ -34,10 +34,9 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Form:
-    """A completion that shows the form alone; at the place of its `verdict` either word is as good."""
+    """A completion that shows the form alone."""
 
     said: tuple[tuple[int, ...], ...]
-    verdict: int
 
 
 def agreement(rollouts: Sequence[Rollout]) -> float:

@@ -68,7 +68,7 @@ class LtddRl(Generalists[LtddRlConfig]):
     def act(self, batch: Batch, step: int, seed: int) -> Batch:
         """The batch with what the policy writes of its images, or with the form alone."""
         if step < self.config.form_steps:
-            return replace(batch, rollouts=tuple(self._forms(len(batch), random.Random(seed))))
+            return replace(batch, rollouts=tuple(self._forms(batch, random.Random(seed))))
         torch.manual_seed(seed)
         with self.evaluating(), torch.no_grad():
             parts = batch.split(-(-len(batch) // self.config.micro_batch))
@@ -79,8 +79,6 @@ class LtddRl(Generalists[LtddRlConfig]):
         rows = [said for one in batch.rollouts for said in one.said]
         logits, said, mask = self._read(batch.images, rows)
         log_probs = grpo.token_log_probs(logits, said, self.config.grpo.temperature) * mask
-        if isinstance(batch.rollouts[0], Form):
-            log_probs = self._either_word(log_probs, logits, batch.rollouts)
         with torch.no_grad():
             spread = grpo.entropy(logits, self.config.grpo.temperature) * mask
         room = self._longest - log_probs.shape[1]
@@ -123,15 +121,15 @@ class LtddRl(Generalists[LtddRlConfig]):
     def _longest(self) -> int:
         return self.config.grpo.max_new_tokens
 
-    def _forms(self, count: int, draws: random.Random) -> Iterator[Form]:
-        for _ in range(count):
-            shown = form(self.generalist, self.verdict, draws)
-            if len(shown.said[0]) > self._longest:
-                raise UsageError(
-                    f"the form takes {len(shown.said[0])} tokens; --set grpo.max_new_tokens higher, "
-                    "or form_steps=0"
-                )
-            yield shown
+    def _forms(self, batch: Batch, draws: random.Random) -> Iterator[Form]:
+        for part in batch.split(-(-len(batch) // self.config.micro_batch)):
+            for fake in self.score(part.images).fake.tolist():
+                shown = form(self.generalist, self.verdict, fake, draws)
+                if (length := len(shown.said[0])) > self._longest:
+                    raise UsageError(
+                        f"the form takes {length} tokens; --set grpo.max_new_tokens higher, or form_steps=0"
+                    )
+                yield shown
 
     def _rollouts(self, batch: Batch) -> Iterator[Rollout]:
         config = self.config.grpo
@@ -161,12 +159,6 @@ class LtddRl(Generalists[LtddRlConfig]):
         repeated, tokens = self._repeated(images, len(rows) // len(images))
         inputs = self._prompts(repeated, self.own.questions.explain).then(said, mask)
         return self.generalist(inputs, tokens, said.shape[1] + 1)[:, :-1], said, mask
-
-    def _either_word(self, log_probs: Tensor, logits: Tensor, forms: Sequence[Form]) -> Tensor:
-        """With the probability of any verdict in place of that of the one which stands there."""
-        place = torch.tensor([[one.verdict] for one in forms], device=logits.device)
-        words = self.verdict.two_way(logits.log_softmax(dim=-1)).logsumexp(dim=-1)
-        return log_probs.scatter(1, place, words.gather(1, place))
 
     def _repeated(self, images: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Images and the specialist's tokens, each so many times."""
