@@ -7,11 +7,11 @@ import itertools
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss
 
-from mmidd.evaluation.calibration import BINS, measure_calibration, reliability
+from mmidd.evaluation.calibration import BINS, equal_width, measure_calibration, reliability
 from mmidd.evaluation.details import details
 from mmidd.evaluation.evaluate import Subject, evaluate_scores
 from mmidd.evaluation.measuring import Terms
@@ -51,7 +51,12 @@ def error(labels: np.ndarray, scores: np.ndarray, inner: np.ndarray) -> float:
 SCORE = st.one_of(st.floats(0, 1, width=32), st.integers(0, 15).map(lambda k: k / 15))
 
 
+THIRTY_ONE = [(int(n % 3 == 0), n / 32) for n in range(31)]
+"""So many that every other score is an edge of bins of equal number."""
+
+
 @settings(max_examples=60, deadline=None)
+@example(THIRTY_ONE)
 @given(st.lists(st.tuples(st.integers(0, 1), SCORE), min_size=1, max_size=60))
 def test_errors_are_their_definitions(pairs: list[tuple[int, float]]) -> None:
     scored = table([label for label, _ in pairs], [score for _, score in pairs])
@@ -85,6 +90,7 @@ def test_bins_say_how_often_items_of_a_score_are_fake() -> None:
     assert [bins[7].score, bins[7].fake] == pytest.approx([0.51, 0.5])
     assert [bins[-1].score, bins[-1].fake, bins[-1].high] == pytest.approx([0.99, 1, 1])
     assert (bins[3].score, bins[3].fake) == (None, None)
+    assert reliability(np.array([1]), equal_width()[5:6])[5].items == 1, "its lower edge is a bin's own"
 
 
 def test_a_video_is_one_item_with_the_mean_of_its_frames() -> None:

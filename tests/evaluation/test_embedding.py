@@ -74,7 +74,7 @@ def test_rows_and_features_are_of_the_same_samples(shards: Path) -> None:
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.integers(1, 6), st.randoms())
 def test_frames_are_evenly_apart(lengths: list[int], frames: int, random: Any) -> None:
     rows: list[dict[str, Any]] = [
-        {"key": f"{video}{at:02d}", "video_id": f"{video}", "frame_index": at}
+        {"key": f"{video}{99 - at:02d}", "video_id": f"{video}", "frame_index": at}
         for video, length in enumerate(lengths)
         for at in range(length)
     ]

@@ -181,7 +181,7 @@ def test_a_second_stage_needs_a_first() -> None:
 
 
 def test_the_form_and_the_divergence_from_before_it_exclude_each_other() -> None:
-    with pytest.raises(ValidationError, match="set grpo.beta or form_steps to 0"):
+    with pytest.raises(ValidationError, match=r"set grpo\.beta or form_steps to 0"):
         rl_config(form_steps=1, grpo={"beta": 0.1})
 
 
