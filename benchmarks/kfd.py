@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,11 +37,10 @@ from mmidd.preprocess.blend.recipe import RecipeName
 from mmidd.schema import Simulated, Split
 from mmidd.shards.dataset import ShardDataset
 from mmidd.training.config import load_config
-from mmidd.training.trained import load_run
+from mmidd.training.trained import WEIGHTS, load_run
 
 RECIPE: RecipeName = "regional"
 FORGERIES, REALS = 6, 2
-SPENT = "cpu_seconds.txt"
 FIGURE = Path(__file__).parents[1] / "docs/images/kfd-maps.png"
 Pixels = NDArray[np.uint8]
 
@@ -51,13 +49,14 @@ def main() -> None:
     """Train and evaluate what is missing, then collect."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("workspace", type=Path)
-    parser.add_argument("--name", default="kfd-tiny", help="of the run")
+    parser.add_argument("--preset", default="tiny-long")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     workspace = given.workspace.resolve()
-    run, shards = workspace / "runs" / given.name, workspace / "shards"
-    train(workspace, run)
+    run, shards = workspace / "runs" / f"kfd-{given.preset}", workspace / "shards"
+    if not (run / WEIGHTS).is_file():
+        mmidd("train", "kfd", "--preset", given.preset, "-w", str(workspace))
     demo, blends = (evaluated(workspace, run, recipes) for recipes in ((), (RECIPE,)))
     found = {**conditions(run), "auc": areas(demo), "blends": areas(blends), "where": places(blends)}
     text = json.dumps(found, indent=1)
@@ -65,17 +64,6 @@ def main() -> None:
     if given.out:
         given.out.write_text(text + "\n", encoding="utf-8")
         figure(run, shards, FIGURE)
-
-
-def train(workspace: Path, run: Path) -> None:
-    """Train; the processor time, that of the loader's process included, is kept beside the run."""
-    if (run / SPENT).is_file():
-        return
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    mmidd("train", "kfd", "--preset", "tiny", "--name", run.name, "-w", str(workspace))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    (run / SPENT).write_text(f"{spent:.0f}\n", encoding="utf-8")
 
 
 def evaluated(workspace: Path, run: Path, recipes: tuple[RecipeName, ...]) -> Evaluation:
@@ -90,10 +78,11 @@ def evaluated(workspace: Path, run: Path, recipes: tuple[RecipeName, ...]) -> Ev
 def conditions(run: Path) -> dict[str, Any]:
     """What the numbers were made of, and what it took."""
     log = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    batch, steps = load_config(run / "config.yaml").batch, [one for one in log if "samples_per_s" in one]
     return {
-        "cpu_minutes": round(float((run / SPENT).read_text(encoding="utf-8")) / 60, 1),
-        "steps": max(int(line["step"]) for line in log),
-        "batch": load_config(run / "config.yaml").batch,
+        "minutes": round(sum(batch / one["samples_per_s"] for one in steps) / 60, 1),
+        "steps": max(int(one["step"]) for one in steps),
+        "batch": batch,
         "validation": validation(run),
     }
 
