@@ -15,7 +15,7 @@ from torch import Tensor, nn
 def layer_tokens(
     visual: Any, images: Tensor, norm: Literal["post", "none"] = "post"
 ) -> tuple[Tensor, Tensor]:
-    """Class tokens of all blocks, (B, L, width), and patches of the last one, (B, N, width), as it gives them.
+    """Class tokens of all blocks, (B, L, width), and patches of the last one, (B, N, width), as they are.
 
     The last class token is always post-normalised, as CLIP's final one.
 
