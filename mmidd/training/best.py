@@ -19,7 +19,8 @@ EPOCHS = "epochs"
 class Best:
     """Keeps the weights of the best epochs: `weights.safetensors`, and all of them where several are wanted.
 
-    Epochs are compared by their AUC at the level of `validation`, then by that at the other.
+    Epochs are compared by their AUC at the level of `validation`, then by that at the other; or the later one
+    is the better.
 
     Args:
         run_dir: of the run.
@@ -59,7 +60,7 @@ class Best:
         first, second = (metrics[name] for name in self._order)
         entry = (first, second, progress.epoch)
         before = progress.best
-        progress.best = sorted([*before, entry], key=lambda one: (-one[0], -one[1], one[2]))[:keep]
+        progress.best = sorted([*before, entry], key=self._rank)[:keep]
         is_best = progress.best[0] == entry
         if write and is_best:
             self._write(self._run_dir / WEIGHTS, tensors, metrics)
@@ -68,6 +69,10 @@ class Best:
             for _, _, gone in set(before) - set(progress.best):
                 self._path(gone).unlink(missing_ok=True)
         return is_best
+
+    def _rank(self, entry: tuple[float, float, int]) -> tuple[float, ...]:
+        first, second, epoch = entry
+        return (-epoch,) if self._config.validation.prefer == "last" else (-first, -second, epoch)
 
     def _path(self, epoch: int) -> Path:
         return self._run_dir / EPOCHS / f"epoch-{epoch:03d}.safetensors"

@@ -349,9 +349,9 @@ def test_validation_follows_the_protocol(rule: str, expected: float) -> None:
 
 def test_selection_follows_the_level_of_the_validation(tmp_path: Path) -> None:
     metrics = [{"video_auc": 0.9, "frame_auc": 0.6}, {"video_auc": 0.8, "frame_auc": 0.7}]
-    for level, expected in (("video", 0), ("frame", 1)):
-        config = small_config("lnclip", f"validation.level={level}")
-        run_dir = tmp_path / level
+    for level, prefer, expected in (("video", "best", 0), ("frame", "best", 1), ("video", "last", 1)):
+        config = small_config("lnclip", f"validation={{level: {level}, prefer: {prefer}}}")
+        run_dir = tmp_path / level / prefer
         start_run(run_dir, config, SPEC)
         best = Best(run_dir, config, progress := Progress(), {})
         for progress.epoch, values in enumerate(metrics):

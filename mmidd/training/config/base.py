@@ -48,10 +48,17 @@ class Optim(Frozen):
 
 
 class Validation(Frozen):
-    """How epochs are compared: AUC on the validation split at a level; see `evaluation.protocol`."""
+    """How epochs are compared, and which are kept.
+
+    Attributes:
+        level: of the AUC on the validation split; see `evaluation.protocol`.
+        aggregation: from frames to a video.
+        prefer: the epochs with the best AUC, or the last ones, where training aims at something else.
+    """
 
     level: Level = Level.VIDEO
     aggregation: Aggregation = Aggregation.MEAN
+    prefer: Literal["best", "last"] = "best"
 
 
 class Keep(Frozen):

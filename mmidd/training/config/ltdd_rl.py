@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mmidd.training.config.base import TrainConfig
+from mmidd.training.config.base import TrainConfig, Validation
 from mmidd.training.config.grpo import Grpo
 from mmidd.training.config.ltdd import LtddConfig
 from mmidd.training.config.rewards import Rewards
@@ -25,6 +25,7 @@ class LtddRlConfig(TrainConfig):
         rewards: what a chain is rewarded for.
         form_steps: so many steps at the beginning teach the form alone, by sentences that say nothing of the
             picture and the policy's own direct verdict behind them; for a model that never does so by itself.
+        validation: the last epoch is kept, since what is rewarded is not what the AUC of direct answers measures.
         batch: images per step, each of which is explained `grpo.group` times.
     """
 
@@ -35,6 +36,7 @@ class LtddRlConfig(TrainConfig):
     grpo: Grpo = Grpo()
     rewards: Rewards = Rewards()
     form_steps: int = Field(default=0, ge=0)
+    validation: Validation = Validation(prefer="last")
 
     builds_on: ClassVar[str | None] = "policy"
 

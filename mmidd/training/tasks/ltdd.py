@@ -49,7 +49,7 @@ class Explanation:
     complete: bool
 
 
-class Generalists(Task[ConfigT]):
+class Fusion(Task[ConfigT]):
     """A multimodal model that is shown a specialist's features: all but what it learns from.
 
     The score is P(fake) against P(real) of the one-token answer.
@@ -153,7 +153,7 @@ class Generalists(Task[ConfigT]):
         return Explanation(text, read_chain(text), fake, bool(said) and said[-1] in self.generalist.ends)
 
 
-class Ltdd(Generalists[LtddConfig]):
+class Ltdd(Fusion[LtddConfig]):
     """The `ltdd` method's first stage."""
 
     def __init__(self, config: LtddConfig) -> None:

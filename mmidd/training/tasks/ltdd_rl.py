@@ -32,16 +32,16 @@ from mmidd.training.rl.guard import Answers, Guard
 from mmidd.training.rl.rewards import score
 from mmidd.training.rl.rollout import Form, Rollout, agreement, mask_of
 from mmidd.training.tasks.base import Features, LossTerms
-from mmidd.training.tasks.ltdd import Generalists
+from mmidd.training.tasks.ltdd import Fusion
 
 LABELS = (Label.REAL, Label.FAKE)
 
 
-class LtddRl(Generalists[LtddRlConfig]):
+class LtddRl(Fusion[LtddRlConfig]):
     """The `ltdd` method's second stage; LoRA alone learns, without dropout, so that all ratios begin at 1.
 
     Raises:
-        UsageError: no first stage in the settings; see `Generalists`.
+        UsageError: no first stage in the settings; see `Fusion`.
     """
 
     def __init__(self, config: LtddRlConfig) -> None:
