@@ -25,7 +25,7 @@ class LtddRlConfig(TrainConfig):
         rewards: what a chain is rewarded for.
         form_steps: so many steps at the beginning teach the form alone, by sentences that say nothing of the
             picture and the policy's own direct verdict behind them; for a model that never does so by itself.
-        validation: the last epoch is kept, since what is rewarded is not what the AUC of direct answers measures.
+        validation: the last epoch is kept, since the AUC of direct answers is not what is rewarded.
         batch: images per step, each of which is explained `grpo.group` times.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def train_by_trl(
         UsageError: the policy has a specialist, whose tokens TRL's trainer would lose; see `train_with_trl`.
         MissingExtra: TRL or vLLM is not installed.
     """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL tells that it is used
     data, spec = open_data(shards, config), ShardIndex.load(open_folder(shards)).spec
     task = LtddRl(config.beside(run_dir.parent))
     if task.specialist:
