@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-POINTS = 150
+POINTS = 60
 """Most points of a curve; where there are more steps, a point is the mean of some."""
 
 _NOT_CURVES = {"event", "step", "epoch", "lr", "samples_per_s", "data_wait", "memory", "skipped"}

@@ -20,6 +20,7 @@ from mmidd.schema import ForgeryType
 REAL, FAKE = "#2a86d1", "#d9652b"
 """Colours of the two classes; readable on white and on black."""
 
+_CROWDED = 4  # curves, above which their names stand below the axes
 _INK = "#010203"  # stands for the page's text colour until the SVG is written
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -112,9 +113,13 @@ def lines(name: str, series: Mapping[str, tuple[list[float], list[float]]], ylab
         for label, (steps, values) in series.items():
             axes.plot(steps, values, label=label, marker="o" if len(steps) < 40 else "", markersize=3)
         axes.set(xlabel="step", ylabel=ylabel)
-        axes.legend()
+        if crowded:
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncol=3, fontsize="small")
+        else:
+            axes.legend()
 
-    return _svg(f"lines-{name}", draw, (4.6, 3.2))
+    crowded = len(series) > _CROWDED
+    return _svg(f"lines-{name}", draw, (4.6, 4.1 if crowded else 3.2))
 
 
 def _svg(salt: str, draw: Callable[[Axes], None], size: tuple[float, float]) -> str:
