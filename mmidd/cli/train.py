@@ -27,7 +27,8 @@ _METHODS = (
 )
 _PRESETS = (
     "paper, small or tiny (sd2 and lnclip also have paper-sbi and tiny-sbi, and lnclip has gend, dinov3 and "
-    "pe), or a YAML file, such as that of a run to repeat. Default: paper with a GPU, tiny without."
+    "pe, and kfd has tiny-long), or a YAML file, such as that of a run to repeat. Default: paper with a GPU, "
+    "tiny without."
 )
 
 

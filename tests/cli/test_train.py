@@ -128,7 +128,7 @@ FILES = {
         (["lnclip", "--resume", "--name", "x"], "no run x to resume"),
         (["sd2", "--resume"], "no run sd2 to resume"),
         (["sd2", "--resume", "--name", "lnclip-tiny"], "mmidd train lnclip --name lnclip-tiny --resume"),
-        (["lnclip", "--resume", "--set", "epochs=3"], "leave --set out"),
+        (["lnclip", "--resume", "--set", "epochs=3"], "leave --set and --from out"),
         (["lnclip", "--resume", "--preset", "tiny", "--name", "x"], "leave --preset or --resume out"),
     ],
 )
@@ -173,7 +173,7 @@ def test_a_stopped_run_goes_on_without_a_repeated_line(home: Path) -> None:
 def test_help_names_every_method_and_preset() -> None:
     shown = " ".join(mmidd("train", "--help").stdout.replace("│", " ").split())
     presets = {name for method in METHODS for name in preset_names(method)}
-    methods = {name.removeprefix("kfd-") for name in METHODS}  # a later stage goes by the name of its own
+    methods = {re.sub(r"^(kfd|ltdd)-", "", name) for name in METHODS}  # a later stage goes by its own name
     for name in methods | presets:
         assert re.search(rf"(?<![\w-]){name}(?![\w-])", shown), name
     files = {p.name for p in resources.files("mmidd.training.presets").iterdir() if "-" in p.name}
