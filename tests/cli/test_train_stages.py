@@ -166,7 +166,7 @@ def test_without_a_detector_or_with_several_it_says_what_to_do(home: Path, tmp_p
     shutil.copytree(home / "runs/kfd-tiny", tmp_path / "runs/a")
     shutil.copytree(home / "runs/kfd-tiny", tmp_path / "runs/b")
     said = here("kfd", "--stage", "llm", "--data", "d", "-w", tmp_path).err[0]
-    assert "pass --set detector=, one of a, b" in said
+    assert "pass --from, one of a, b" in said
 
 
 def test_a_detector_of_other_crops_is_refused(home: Path) -> None:

@@ -29,7 +29,7 @@ from mmidd.training.tasks.base import Task
 from mmidd.training.trained import load_run
 from tests.training.training_world import PLAIN_SENTENCES, memory_data, random_batch, small_config
 
-BASELINES = [name for name in METHODS if name not in ("sd2", "lnclip", "kfd", "kfd-llm")]
+BASELINES = [name for name in METHODS if name.split("-")[0] not in ("sd2", "lnclip", "kfd", "ltdd")]
 SHAPE = small_config("lnclip").backbone
 CNN = "{library: timm, name: test_efficientnet, weights: random, image_size: 32, batch_norm: true}"
 
